@@ -7,6 +7,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {IPrepaymentEscrow} from "./interfaces/IPrepaymentEscrow.sol";
 
@@ -23,6 +24,18 @@ contract PrepaymentEscrow is IPrepaymentEscrow, EIP712, ReentrancyGuardTransient
         bytes32 payerAndCumulative; // 20 | 12
         bytes32 r;
         bytes32 vs;
+    }
+
+    /// @dev A voucher as EIP-712 hashes it: first the four words of the struct, then, from the last two bytes of
+    /// `prefix` on, what is signed.
+    struct VoucherPreimage {
+        bytes32 typehash;
+        address payer;
+        address payee;
+        uint256 cumulative;
+        uint256 prefix; // 0x1901
+        bytes32 domainSeparator;
+        bytes32 structHash;
     }
 
     uint256 private constant ROW_LENGTH = 96;
@@ -107,22 +120,24 @@ contract PrepaymentEscrow is IPrepaymentEscrow, EIP712, ReentrancyGuardTransient
         require(payee != address(0), BadPayee(payee));
         require(rows.length != 0 && rows.length % ROW_LENGTH == 0, MalformedRows(rows.length));
 
-        bytes32 domainSeparator = _domainSeparatorV4();
+        VoucherPreimage memory preimage = _preimage(payee);
         mapping(address payer => Lane) storage lanesToPayee = _lanes[payee];
         results = new bytes(rows.length / ROW_LENGTH);
         bytes memory payments = _emptyWithRoomFor(results.length);
+        uint256 sum = 0;
 
         for (uint256 i = 0; i < results.length; ++i) {
             Row calldata row = _row(rows, i);
-            (RowResult result, uint96 paid) = _claimRow(lanesToPayee, domainSeparator, payee, row);
+            (RowResult result, uint256 paid) = _claimRow(lanesToPayee, preimage, row);
 
-            results[i] = bytes1(uint8(result));
+            _set(results, i, result);
             if (paid != 0) {
-                total += paid;
+                sum += paid;
                 _append(payments, row.payerAndCumulative, paid);
             }
         }
 
+        total = SafeCast.toUint96(sum); // never refused: `sum` is a part of what `_deposit` let in
         if (total != 0) {
             // No row paid out of this lane: its payer is the payee, whose rows are refused.
             _lanes[address(0)][payee].deposit += total;
@@ -135,60 +150,92 @@ contract PrepaymentEscrow is IPrepaymentEscrow, EIP712, ReentrancyGuardTransient
     /// running total, money.
     function _claimRow(
         mapping(address payer => Lane) storage lanesToPayee,
-        bytes32 domainSeparator,
-        address payee,
+        VoucherPreimage memory preimage,
         Row calldata row
-    ) private returns (RowResult result, uint96 paid) {
+    ) private returns (RowResult result, uint256 paid) {
         address payer = address(bytes20(row.payerAndCumulative));
-        uint96 cumulative = uint96(uint256(row.payerAndCumulative));
-        if (payer == address(0) || payer == payee) return (RowResult.BadPayer, 0);
-        if (!_signedBy(payer, _voucherDigest(domainSeparator, payer, payee, cumulative), row.r, row.vs)) {
+        uint256 cumulative = uint256(row.payerAndCumulative) & type(uint96).max;
+        if (payer == address(0) || payer == preimage.payee) return (RowResult.BadPayer, 0);
+        if (!_signedBy(payer, _digest(preimage, payer, cumulative), row.r, uint256(row.vs))) {
             return (RowResult.BadSignature, 0);
         }
 
         Lane storage lane_ = lanesToPayee[payer];
-        uint96 depositBefore = lane_.deposit;
-        uint96 paidBefore = lane_.paid;
+        (uint256 depositBefore, uint256 paidBefore) = _load(lane_);
         if (cumulative <= paidBefore) return (RowResult.NothingNew, 0);
 
         // Nothing here can wrap: each subtraction takes the lesser from the greater, and `paidBefore + paid` is at
         // most `cumulative`.
         unchecked {
-            uint96 due = cumulative - paidBefore;
-            uint96 fromLane = due < depositBefore ? due : depositBefore;
-            paid = fromLane;
-            if (fromLane != due) {
-                Lane storage open = _lanes[address(0)][payer];
-                uint96 openBefore = open.deposit;
-                uint96 fromOpen = due - fromLane < openBefore ? due - fromLane : openBefore;
-                if (fromOpen != 0) {
-                    open.deposit = openBefore - fromOpen;
-                    paid += fromOpen;
-                }
-                if (paid == 0) return (RowResult.Unfunded, 0);
+            uint256 due = cumulative - paidBefore;
+            if (due <= depositBefore) {
+                _store(lane_, depositBefore - due, cumulative);
+                return (RowResult.Paid, due);
             }
 
-            (lane_.deposit, lane_.paid) = (depositBefore - fromLane, paidBefore + paid);
+            paid = depositBefore + _takeOpen(payer, due - depositBefore);
+            if (paid == 0) return (RowResult.Unfunded, 0);
+            _store(lane_, 0, paidBefore + paid);
             result = paid == due ? RowResult.Paid : RowResult.PartlyPaid;
         }
     }
 
+    /// @dev Takes `wanted`, or what is there, out of the payer's open balance.
+    function _takeOpen(address payer, uint256 wanted) private returns (uint256 taken) {
+        Lane storage open = _lanes[address(0)][payer];
+        uint96 deposit_ = open.deposit;
+        taken = wanted < deposit_ ? wanted : deposit_;
+        // forge-lint: disable-next-line(unsafe-typecast) `taken` is at most `deposit_`
+        if (taken != 0) open.deposit = deposit_ - uint96(taken);
+    }
+
     /// @dev Whether the payer, or a live delegate of it, signed `digest`. The signature is the compact one of
     /// EIP-2098: the top bit of `vs` is the parity of the point, the rest is `s`.
-    function _signedBy(address payer, bytes32 digest, bytes32 r, bytes32 vs) private view returns (bool) {
-        uint256 s = uint256(vs) & type(uint256).max >> 1;
-        if (s > S_MAX) return false;
+    function _signedBy(address payer, bytes32 digest, bytes32 r, uint256 vs) private view returns (bool) {
+        if (vs & (type(uint256).max >> 1) > S_MAX) return false;
 
-        address signer = ecrecover(digest, uint8((uint256(vs) >> 255) + 27), r, bytes32(s));
-        if (signer == payer) return true; // never the zero address: `_claimRow` refused that payer
+        address signer;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, digest)
+            mstore(add(free, 0x20), add(shr(255, vs), 27))
+            mstore(add(free, 0x40), r)
+            mstore(add(free, 0x60), shr(1, shl(1, vs)))
+            mstore(0x00, 0) // stays when nothing is recovered
+            pop(staticcall(gas(), 0x01, free, 0x80, 0x00, 0x20))
+            signer := mload(0x00)
+        }
+        // A failed recovery gives the zero address: no payer here (`_claimRow`) and no delegate (`_setDelegate`).
+        return signer == payer || _isLive(_delegates[payer][signer]);
+    }
 
-        return signer != address(0) && _isLive(_delegates[payer][signer]);
+    /// @dev A lane's slot in one read and in one write, where the compiler makes two of each: 124 gas a row. The field
+    /// `deposit` has the low 96 bits, `paid` the next.
+    function _load(Lane storage lane_) private view returns (uint256 deposit_, uint256 paid) {
+        uint256 word;
+        assembly ("memory-safe") {
+            word := sload(lane_.slot)
+        }
+        (deposit_, paid) = (word & type(uint96).max, (word >> 96) & type(uint96).max);
+    }
+
+    function _store(Lane storage lane_, uint256 deposit_, uint256 paid) private {
+        assembly ("memory-safe") {
+            sstore(lane_.slot, or(shl(96, paid), deposit_))
+        }
     }
 
     /// @dev Row `i`, which the caller has checked to be there.
     function _row(bytes calldata rows, uint256 i) private pure returns (Row calldata row) {
         assembly ("memory-safe") {
             row := add(rows.offset, mul(i, ROW_LENGTH))
+        }
+    }
+
+    /// @dev Without the bounds check, for the loop's own bound is the same: 47 gas a row.
+    function _set(bytes memory results, uint256 i, RowResult result) private pure {
+        assembly ("memory-safe") {
+            mstore8(add(add(results, 0x20), i), result)
         }
     }
 
@@ -201,8 +248,8 @@ contract PrepaymentEscrow is IPrepaymentEscrow, EIP712, ReentrancyGuardTransient
     }
 
     /// @dev Writes payer 20 | paid 12 behind what is there. The caller has made the room.
-    function _append(bytes memory payments, bytes32 payerAndCumulative, uint96 paid) private pure {
-        bytes32 payment = (payerAndCumulative >> 96 << 96) | bytes32(uint256(paid));
+    function _append(bytes memory payments, bytes32 payerAndCumulative, uint256 paid) private pure {
+        bytes32 payment = (payerAndCumulative >> 96 << 96) | bytes32(paid);
         assembly ("memory-safe") {
             let length := mload(payments)
             mstore(add(add(payments, 0x20), length), payment)
@@ -321,7 +368,7 @@ contract PrepaymentEscrow is IPrepaymentEscrow, EIP712, ReentrancyGuardTransient
 
     /// @inheritdoc IPrepaymentEscrow
     function voucherDigest(address payer, address payee, uint96 cumulative) external view returns (bytes32) {
-        return _voucherDigest(_domainSeparatorV4(), payer, payee, cumulative);
+        return _digest(_preimage(payee), payer, cumulative);
     }
 
     /// @inheritdoc IPrepaymentEscrow
@@ -335,25 +382,30 @@ contract PrepaymentEscrow is IPrepaymentEscrow, EIP712, ReentrancyGuardTransient
         );
     }
 
-    /// @dev In assembly because `abi.encode` takes new memory for every row, and the price of memory grows with its
-    /// square. This writes beyond the free memory pointer and leaves the pointer where it is.
-    function _voucherDigest(bytes32 domainSeparator, address payer, address payee, uint96 cumulative)
+    /// @dev What all vouchers to `payee` have in common, laid out once per batch: `abi.encode` would take new memory
+    /// for every row, and the price of memory grows with its square.
+    function _preimage(address payee) private view returns (VoucherPreimage memory) {
+        return VoucherPreimage({
+            typehash: VOUCHER_TYPEHASH,
+            payer: address(0),
+            payee: payee,
+            cumulative: 0,
+            prefix: 0x1901,
+            domainSeparator: _domainSeparatorV4(),
+            structHash: 0
+        });
+    }
+
+    function _digest(VoucherPreimage memory preimage, address payer, uint256 cumulative)
         private
         pure
         returns (bytes32 digest)
     {
-        bytes32 typehash = VOUCHER_TYPEHASH;
+        preimage.payer = payer;
+        preimage.cumulative = cumulative;
         assembly ("memory-safe") {
-            let free := mload(0x40)
-            mstore(free, typehash)
-            mstore(add(free, 0x20), payer)
-            mstore(add(free, 0x40), payee)
-            mstore(add(free, 0x60), cumulative)
-            let structHash := keccak256(free, 0x80)
-            mstore(free, hex"1901")
-            mstore(add(free, 0x02), domainSeparator)
-            mstore(add(free, 0x22), structHash)
-            digest := keccak256(free, 0x42)
+            mstore(add(preimage, 0xc0), keccak256(preimage, 0x80))
+            digest := keccak256(add(preimage, 0x9e), 0x42)
         }
     }
 }
