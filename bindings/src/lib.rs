@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The law of Layer Minus in Rust: what the contracts in `contracts/` say, for every program that obeys them.
+//! Nothing here does I/O or reads a clock.
+//!
+//! - [`contracts`]: the three contracts as `sol!` types and instances, from the committed files in `abi/`.
+//! - [`revert`]: what a contract answered when it refused, by type.
+//! - [`amount`]: money, counted in base units of the settlement token.
+//! - [`typed`]: the EIP-712 messages with digest, sign and recover.
+//! - [`voucher`]: the message that moves money, with its signature; [`row`]: the same as `claim` takes it.
+//! - [`deployment`]: where the contracts stand, in a file that scripts write and programs read.
+
+pub mod amount;
+pub mod contracts;
+pub mod deployment;
+pub mod revert;
+pub mod row;
+pub mod typed;
+pub mod voucher;
+
+pub use amount::{Amount, AmountError};
+pub use contracts::{IPrepaymentEscrow, IRoutingTable, PrepaymentEscrow, RoutingTable, SettlementToken};
+pub use deployment::{Deployment, DeploymentError};
+pub use revert::ContractRevert;
+pub use row::{ROW_BYTES, RowError, RowResult};
+pub use typed::{
+    Delegation, Entrustment, Message, NodeConsent, Route, SIGNATURE_BYTES, SignatureError, Voucher, digest,
+    escrow_domain, recover, routing_domain, sign,
+};
+pub use voucher::SignedVoucher;
