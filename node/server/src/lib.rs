@@ -1,1 +1,203 @@
-//! Placeholder.
+//! The Layer Minus node: carries, stores and meters packets. `spawn` is the one place that wires it up.
+//!
+//! - [`config`] — what an operator may set; [`keys`] — the node key
+//! - `http` — the public surface: one POST, told apart by the packet's address
+//! - `agent` — what an agent decides (pure); `relay` — what a relay holds against agents
+//! - `store` — SQLite, one writer; `chain` — the view of routing table and escrow
+//! - `handover` — vouchers to the settler; `retention` — what expires; `egress` — connections to strangers
+//! - `admin`, `metrics` — for the operator
+
+mod admin;
+mod agent;
+mod chain;
+mod clock;
+pub mod config;
+mod egress;
+mod handover;
+mod http;
+pub mod keys;
+mod metrics;
+mod node;
+mod relay;
+mod retention;
+mod store;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use alloy::primitives::Address;
+use minus_bindings::Deployment;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use config::Config;
+
+use crate::{
+    chain::{follower::Follower, reader::Reader, view::View},
+    egress::Egress,
+    keys::{KeyError, NodeKey, Password},
+    metrics::Metrics,
+    node::{Node, Parts},
+    store::Store,
+};
+
+/// How long running requests may take to end after a shutdown was asked for.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file or folder could not be used.
+    #[error("{what}: {source}")]
+    File {
+        /// Which.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The deployments file does not say what it should.
+    #[error("deployments file: {0}")]
+    Deployment(String),
+    /// The node key could not be opened.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store could not be opened.
+    #[error("store: {0}")]
+    Store(String),
+    /// A setting makes no sense.
+    #[error("{0}")]
+    Setting(&'static str),
+    /// An HTTP client could not be built.
+    #[error("HTTP client: {0}")]
+    Client(String),
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Handle {
+    /// Where packets are accepted.
+    pub public_addr: SocketAddr,
+    /// Where health, metrics and meters are answered.
+    pub admin_addr: SocketAddr,
+    /// The node's address.
+    pub node: Address,
+    stop: CancellationToken,
+    ended: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Stops accepting, lets running requests end, commits what is queued, closes the store.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.join().await;
+    }
+
+    /// Asks for the same without waiting.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for the node to end.
+    pub async fn join(self) {
+        if let Err(error) = self.ended.await {
+            tracing::error!(%error, "the node ended badly");
+        }
+    }
+}
+
+/// Starts a node. It runs, and says what it waits for under `/health/ready`, even while the chain cannot be reached.
+///
+/// # Errors
+/// When a file, a key, the store or an address cannot be used.
+pub async fn spawn(config: Config) -> Result<Handle, StartError> {
+    check(&config)?;
+    let file = |what: &std::path::Path| {
+        let what = what.display().to_string();
+        move |source| StartError::File { what, source }
+    };
+    let text = std::fs::read_to_string(&config.deployment).map_err(file(&config.deployment))?;
+    let deployment = Deployment::from_json(&text).map_err(|error| StartError::Deployment(error.to_string()))?;
+    let key = NodeKey::open(&config.keystore, &Password::obtain(config.password_file.as_deref())?)?;
+    std::fs::create_dir_all(&config.data_dir).map_err(file(&config.data_dir))?;
+    let (store, writer) = Store::open(&config.data_dir).await.map_err(|error| StartError::Store(error.to_string()))?;
+    let reader = Reader::new(&config.rpc_urls, deployment, config.confirmations)
+        .map_err(|error| StartError::Client(error.to_string()))?;
+    let egress = Egress::new(config.allow_private_endpoints).map_err(|error| StartError::Client(error.to_string()))?;
+    let listen = |address: SocketAddr| async move {
+        TcpListener::bind(address)
+            .await
+            .and_then(|listener| listener.local_addr().map(|bound| (listener, bound)))
+            .map_err(|source| StartError::File { what: format!("listen on {address}"), source })
+    };
+    let (public, public_addr) = listen(config.listen).await?;
+    let (admin, admin_addr) = listen(config.admin_listen).await?;
+
+    let stop = CancellationToken::new();
+    let node = Arc::new(Node::new(Parts {
+        view: Arc::new(View::new(store.clone(), reader, config.view_stale_after)),
+        metrics: Arc::new(Metrics::new()),
+        stop: stop.clone(),
+        config,
+        deployment,
+        key,
+        store,
+        egress,
+    }));
+    let address = node.address();
+    tracing::info!(node = %address, %public_addr, %admin_addr, "listening");
+    let ended = tokio::spawn(run(node, public, admin, writer));
+    Ok(Handle { public_addr, admin_addr, node: address, stop, ended })
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    if config.rpc_urls.is_empty() {
+        return Err(StartError::Setting("rpc_urls names no endpoint"));
+    }
+    if config.retention < Duration::from_secs(1) {
+        return Err(StartError::Setting("retention is shorter than a second"));
+    }
+    if config.keep_alive.is_zero() || config.poll_interval.is_zero() || config.voucher_interval.is_zero() {
+        return Err(StartError::Setting("keep_alive, poll_interval and voucher_interval are longer than nothing"));
+    }
+    Ok(())
+}
+
+/// Runs every part until `stop`, then takes them down in the order that loses nothing.
+async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: JoinHandle<()>) {
+    let parts = TaskTracker::new();
+    let connections = TaskTracker::new();
+    let follower = Follower {
+        store: node.store.clone(),
+        view: Arc::clone(&node.view),
+        metrics: Arc::clone(&node.metrics),
+        interval: node.config.poll_interval,
+    };
+    // The view serves the last requests too.
+    let following = CancellationToken::new();
+    let follower = tokio::spawn(follower.run(following.clone()));
+    parts.spawn(handover::run(Arc::clone(&node)));
+    parts.spawn(retention::run(Arc::clone(&node)));
+    parts.spawn(relay::collector::run(Arc::clone(&node)));
+    let surface = http::surface::router(Arc::clone(&node));
+    parts.spawn(http::serve::serve(public, surface, node.stop.clone(), connections.clone()));
+    let operator = admin::router(Arc::clone(&node));
+    parts.spawn(http::serve::serve(admin, operator, node.stop.clone(), connections.clone()));
+
+    node.stop.cancelled().await;
+    tracing::info!("draining");
+    parts.close();
+    connections.close();
+    node.tasks.close();
+    let drained = async {
+        connections.wait().await;
+        parts.wait().await;
+        node.tasks.wait().await;
+    };
+    if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+    following.cancel();
+    follower.abort();
+    node.store.close().await;
+    let _ = writer.await;
+    tracing::info!("stopped");
+}

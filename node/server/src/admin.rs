@@ -1,0 +1,207 @@
+//! The operator's port: health with reasons, metrics, and the books.
+
+use std::sync::Arc;
+
+use alloy::primitives::Address;
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use minus_bindings::Amount;
+use minus_protocol::MeterLine;
+use serde::Serialize;
+
+use crate::{
+    clock,
+    node::Node,
+    relay::account,
+    store::{
+        StoreError, customers,
+        lines::{self, Book},
+        packets, peers, vouchers,
+    },
+};
+
+pub(crate) fn router(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/health/live", get(|| async { Json(serde_json::json!({ "live": true })) }))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/meters", get(meters))
+        .with_state(node)
+}
+
+impl IntoResponse for StoreError {
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+    }
+}
+
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    /// Why not, or what is wrong although it is.
+    reasons: Vec<String>,
+    node: Address,
+    operator: Option<Address>,
+    block: u64,
+}
+
+async fn ready(State(node): State<Arc<Node>>) -> Response {
+    let mut blocking = Vec::new();
+    let mut reasons = Vec::new();
+    let freshness = node.view.freshness();
+    if !node.view.is_fresh() {
+        let problem = freshness.problem.unwrap_or_else(|| "still catching up".to_owned());
+        blocking.push(format!("the view of the chain is too old: {problem}"));
+    }
+    let own = node.view.node(node.address()).await.ok().flatten();
+    match &own {
+        None => blocking.push("this node is not in the routing table".to_owned()),
+        Some(own) if !own.is_live() => blocking.push("this node is retired".to_owned()),
+        Some(own) => {
+            if !node.view.may_sign(own.operator, node.address()).await.unwrap_or(false) {
+                reasons.push("the operator has not authorised this node's key: relays cannot be paid".to_owned());
+            }
+        }
+    }
+    if vouchers::waiting(node.store.readers()).await.is_err() {
+        blocking.push("the store cannot be read".to_owned());
+    }
+    let ready = blocking.is_empty();
+    blocking.append(&mut reasons);
+    let body = Ready {
+        ready,
+        reasons: blocking,
+        node: node.address(),
+        operator: own.map(|own| own.operator),
+        block: freshness.block,
+    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(body)).into_response()
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "gauges are floats; nothing is computed from them"
+)]
+fn gauge(value: u128) -> f64 {
+    value as f64
+}
+
+async fn metrics(State(node): State<Arc<Node>>) -> Result<String, StoreError> {
+    let readers = node.store.readers();
+    let observe = |name, value: u128| node.metrics.observe(name, gauge(value));
+    observe("minus_packets_waiting", packets::count(readers).await?.into());
+    observe("minus_vouchers_waiting", u128::try_from(vouchers::waiting(readers).await?).unwrap_or(0));
+    observe("minus_peer_sessions", peers::sessions(readers).await?.into());
+    observe("minus_view_fresh", u128::from(node.view.is_fresh()));
+    observe("minus_view_block", node.view.freshness().block.into());
+    let reserved = customers::accounts(readers)
+        .await?
+        .iter()
+        .fold(0_u128, |sum, account| sum.saturating_add(account.reserved.base_units()));
+    observe("minus_reserved_base_units", reserved);
+    observe("minus_relay_credit_base_units", node.config.relay_credit.base_units());
+    for earned in peers::all_earned(readers).await? {
+        let peer = earned.agent.to_string();
+        let record = node.view.node(earned.agent).await.ok().flatten();
+        if let Some(record) = record {
+            let (version, tariff) = record.tariff_at(clock::now_s());
+            let exposure = account::exposure(&earned, version, tariff).base_units();
+            node.metrics.observe_peer("minus_relay_exposure_base_units", peer.clone(), gauge(exposure));
+        }
+        let written_off = gauge(earned.outbound_written_off);
+        node.metrics.observe_peer("minus_relay_written_off_bytes", peer, written_off);
+    }
+    Ok(node.metrics.render())
+}
+
+#[derive(Serialize)]
+struct Meters {
+    node: Address,
+    operator: Option<Address>,
+    customers: Vec<Customer>,
+    owed: Vec<Owed>,
+    earned: Vec<Earned>,
+}
+
+#[derive(Serialize)]
+struct Customer {
+    payer: Address,
+    operator: Option<Address>,
+    base: Amount,
+    lines: Vec<MeterLine>,
+    total: Amount,
+    vouchered: Amount,
+    reserved: Amount,
+}
+
+#[derive(Serialize)]
+struct Owed {
+    relay_operator: Address,
+    base: Amount,
+    lines: Vec<MeterLine>,
+    total: Amount,
+    vouchered: Amount,
+}
+
+#[derive(Serialize)]
+struct Earned {
+    agent: Address,
+    agent_operator: Address,
+    inbound_bytes: u128,
+    /// Without what was written off.
+    outbound_bytes: u128,
+    inbound_confirmed: u128,
+    outbound_confirmed: u128,
+    outbound_written_off: u128,
+    vouchered: Amount,
+}
+
+async fn meters(State(node): State<Arc<Node>>) -> Result<Json<Meters>, StoreError> {
+    let operator = node.view.node(node.address()).await.ok().flatten().map(|own| own.operator);
+    // One transaction, so that the books are of one moment.
+    let mut reading = node.store.readers().begin().await?;
+    let mut customers = Vec::new();
+    for account in customers::accounts(&mut *reading).await? {
+        let lines = lines::load(&mut reading, Book::Customer, account.payer).await?;
+        let total = crate::agent::statement::total(account.base, &lines)?;
+        let customers::Account { payer, base, vouchered, reserved, .. } = account;
+        customers.push(Customer { payer, operator, base, lines, total, vouchered, reserved });
+    }
+    let mut owed = Vec::new();
+    for relay_operator in peers::owed_operators(&mut *reading).await? {
+        if let Some(account) = peers::owed(&mut reading, relay_operator).await? {
+            let peers::Owed { relay_operator, base, lines, total, vouchered } = account;
+            owed.push(Owed { relay_operator, base, lines, total, vouchered });
+        }
+    }
+    let earned = peers::all_earned(&mut *reading).await?.into_iter().map(|earned| {
+        let peers::Earned {
+            agent,
+            agent_operator,
+            inbound_bytes,
+            outbound_bytes,
+            inbound_confirmed,
+            outbound_confirmed,
+            outbound_written_off,
+            vouchered,
+        } = earned;
+        Earned {
+            agent,
+            agent_operator,
+            inbound_bytes,
+            outbound_bytes: outbound_bytes.saturating_sub(outbound_written_off),
+            inbound_confirmed,
+            outbound_confirmed,
+            outbound_written_off,
+            vouchered,
+        }
+    });
+    Ok(Json(Meters { node: node.address(), operator, customers, owed, earned: earned.collect() }))
+}

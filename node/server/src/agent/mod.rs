@@ -1,0 +1,9 @@
+//! What an agent decides, as functions of values. I/O is elsewhere: `store` calls these inside its transactions.
+//!
+//! - `lane` — what a payer's lane can still pay, and whether one more packet fits
+//! - `statement` — assembles the bill of a wallet
+//! - `acknowledge` — judges a voucher against the statement it answers
+
+pub(crate) mod acknowledge;
+pub(crate) mod lane;
+pub(crate) mod statement;

@@ -1,0 +1,167 @@
+//! What an operator may set, with the reason of each default. File < environment (`MINUS_NODE_*`) < flags.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use minus_bindings::Amount;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// Everything a node needs to start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The deployments file that says which chain and which contracts.
+    pub deployment: PathBuf,
+    /// JSON-RPC endpoints of that chain, tried in this order.
+    pub rpc_urls: Vec<Url>,
+    /// The node key, a web3 keystore file.
+    pub keystore: PathBuf,
+    /// File that holds the keystore's password. Without it: `MINUS_NODE_PASSWORD`, else a prompt.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// Where the store lives. Created if absent.
+    pub data_dir: PathBuf,
+    /// Where packets are accepted.
+    #[serde(default = "defaults::listen")]
+    pub listen: SocketAddr,
+    /// Where health, metrics and meters are answered. Not for the public.
+    #[serde(default = "defaults::admin_listen")]
+    pub admin_listen: SocketAddr,
+    /// The operator's settler. Without it, vouchers stay in the outbox.
+    #[serde(default)]
+    pub settler_url: Option<Url>,
+    /// Whether to connect to loopback and private addresses. For development.
+    #[serde(default)]
+    pub allow_private_endpoints: bool,
+    /// How long a packet waits for its receiver, and what its reserve is computed over.
+    #[serde(default = "defaults::retention", with = "humantime_serde")]
+    pub retention: Duration,
+    /// Bytes pushed to a subscription beyond what it acknowledged.
+    #[serde(default = "defaults::window_bytes")]
+    pub window_bytes: u64,
+    /// What an agent may owe this node, as a relay, without a voucher. Base units.
+    #[serde(default = "defaults::relay_credit", with = "base_units")]
+    pub relay_credit: Amount,
+    /// How often a voucher is asked for while an agent owes something.
+    #[serde(default = "defaults::voucher_interval", with = "humantime_serde")]
+    pub voucher_interval: Duration,
+    /// After how many bytes a voucher is asked for without waiting.
+    #[serde(default = "defaults::voucher_bytes")]
+    pub voucher_bytes: u64,
+    /// How often a silent stream is given a sign of life.
+    #[serde(default = "defaults::keep_alive", with = "humantime_serde")]
+    pub keep_alive: Duration,
+    /// How often the chain is asked for news.
+    #[serde(default = "defaults::poll_interval", with = "humantime_serde")]
+    pub poll_interval: Duration,
+    /// How old the last news may be before the node answers 503 rather than guess.
+    #[serde(default = "defaults::view_stale_after", with = "humantime_serde")]
+    pub view_stale_after: Duration,
+    /// How many blocks deep a block must be before it is believed. 0 suits a chain of one's own.
+    #[serde(default)]
+    pub confirmations: u64,
+}
+
+impl Config {
+    /// A configuration with everything but these at its default.
+    pub fn new(deployment: PathBuf, rpc_urls: Vec<Url>, keystore: PathBuf, data_dir: PathBuf) -> Self {
+        Self {
+            deployment,
+            rpc_urls,
+            keystore,
+            password_file: None,
+            data_dir,
+            listen: defaults::listen(),
+            admin_listen: defaults::admin_listen(),
+            settler_url: None,
+            allow_private_endpoints: false,
+            retention: defaults::retention(),
+            window_bytes: defaults::window_bytes(),
+            relay_credit: defaults::relay_credit(),
+            voucher_interval: defaults::voucher_interval(),
+            voucher_bytes: defaults::voucher_bytes(),
+            keep_alive: defaults::keep_alive(),
+            poll_interval: defaults::poll_interval(),
+            view_stale_after: defaults::view_stale_after(),
+            confirmations: 0,
+        }
+    }
+}
+
+/// Base units as a whole number, in quotes or not: a variable of the environment has none.
+mod base_units {
+    use minus_bindings::Amount;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u64),
+        Text(Amount),
+    }
+
+    pub(super) fn serialize<S: Serializer>(amount: &Amount, serializer: S) -> Result<S::Ok, S::Error> {
+        amount.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
+        match Written::deserialize(deserializer)? {
+            Written::Number(units) => Amount::from_base_units(units.into()).map_err(D::Error::custom),
+            Written::Text(amount) => Ok(amount),
+        }
+    }
+}
+
+mod defaults {
+    use std::{
+        net::{Ipv4Addr, SocketAddr},
+        time::Duration,
+    };
+
+    use minus_bindings::Amount;
+
+    pub(super) fn listen() -> SocketAddr {
+        (Ipv4Addr::UNSPECIFIED, 8402).into()
+    }
+
+    /// Loopback, because who reads the meters knows the customers.
+    pub(super) fn admin_listen() -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, 8403).into()
+    }
+
+    /// A week: a customer may be on holiday, and the reserve of a packet stays small.
+    pub(super) fn retention() -> Duration {
+        Duration::from_secs(7 * 86_400)
+    }
+
+    /// Eight of the largest packets: enough to fill a line of 100 Mbit/s at half a second of round trip.
+    pub(super) fn window_bytes() -> u64 {
+        8 << 20
+    }
+
+    /// One token.
+    pub(super) fn relay_credit() -> Amount {
+        Amount::from_base_units(1_000_000).unwrap_or(Amount::ZERO)
+    }
+
+    pub(super) fn voucher_interval() -> Duration {
+        Duration::from_secs(10)
+    }
+
+    pub(super) fn voucher_bytes() -> u64 {
+        64 << 20
+    }
+
+    /// Below the 30 to 60 seconds after which routers and proxies forget a silent connection.
+    pub(super) fn keep_alive() -> Duration {
+        Duration::from_secs(15)
+    }
+
+    pub(super) fn poll_interval() -> Duration {
+        Duration::from_secs(1)
+    }
+
+    pub(super) fn view_stale_after() -> Duration {
+        Duration::from_secs(30)
+    }
+}

@@ -1,0 +1,102 @@
+//! Answers of the public surface. What a stranger is told is the status; the internal cause stays in the log.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use minus_protocol::{
+    Receipt, Refusal, Reply, SessionKey, Status, Stored,
+    headers::{CONTENT_PACKET, METERED},
+    seal_reply,
+};
+
+use crate::{chain::view::ViewError, metrics::Metrics, store::StoreError};
+
+/// Why a request was not served. Everything a stranger may learn is its status.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// A status of the table, and why, for the log. The reason never holds content, senders or passwords.
+    #[error("{1}")]
+    With(Status, &'static str),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The chain could not be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+}
+
+impl Refused {
+    pub(crate) const fn status(&self) -> Status {
+        match self {
+            Self::With(status, _) => *status,
+            Self::Store(StoreError::Busy) | Self::View(ViewError::Busy) => Status::TooMany,
+            // Nothing was stored and nothing charged; later it may pass.
+            Self::Store(_) | Self::View(_) => Status::StaleView,
+        }
+    }
+
+    /// The same for a command that could be opened.
+    pub(crate) const fn refusal(&self) -> Refusal {
+        match self.status() {
+            Status::TooMany => Refusal::Busy,
+            Status::Misdirected => Refusal::NotEntrusted,
+            Status::StaleView if matches!(self, Self::With(..)) => Refusal::StaleView,
+            _ => Refusal::Failed,
+        }
+    }
+
+    /// Whether the operator should hear of it.
+    pub(crate) const fn is_internal(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::View(_))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        if self.is_internal() {
+            tracing::warn!(error = %self, "a request could not be served");
+        } else {
+            tracing::debug!(status = self.status().code(), reason = %self, "refused");
+        }
+        let text = match &self {
+            Self::With(_, reason) => *reason,
+            Self::Store(_) | Self::View(_) => "try again later",
+        };
+        (code(self.status()), text).into_response()
+    }
+}
+
+/// A status of the table as HTTP has it.
+pub(crate) fn code(status: Status) -> StatusCode {
+    StatusCode::from_u16(status.code()).expect("every status of the table is a valid code")
+}
+
+/// 202, and how many bytes were counted for the relay that brought the packet.
+pub(crate) fn stored(stored: Stored, metered: Option<u64>) -> Response {
+    let body = serde_json::to_vec(&Receipt { stored }).expect("a receipt is plain JSON");
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = code(Status::Stored);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(bytes) = metered {
+        response.headers_mut().insert(METERED, HeaderValue::from(bytes));
+    }
+    response
+}
+
+/// A reply under the command's own password.
+pub(crate) fn sealed(metrics: &Metrics, session: &SessionKey, reply: &Reply) -> Response {
+    let status = match reply {
+        Reply::Refused { reason, detail } => {
+            metrics.refused(*reason);
+            tracing::debug!(%reason, detail, "a command was refused");
+            Status::of_refusal(*reason)
+        }
+        _ => Status::Answered,
+    };
+    let mut response = Response::new(Body::from(seal_reply(session, reply)));
+    *response.status_mut() = code(status);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_PACKET));
+    response
+}

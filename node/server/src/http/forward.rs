@@ -1,0 +1,283 @@
+//! Everything that is not this node's own: a reverse proxy keyed by the packet's address. It learns the recipient and
+//! the size, and logs no more (law 10). What it carries it counts, and past its credit limit it stops (law 12).
+
+use std::sync::Arc;
+
+use alloy::primitives::Address;
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderValue, header},
+    response::Response,
+};
+use futures_util::{Stream, StreamExt};
+use minus_protocol::{
+    Packet, RelayCounter, Status,
+    headers::{CONTENT_PACKET, CONTENT_STREAM, METERED, PEER_SESSION, encode_token},
+};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use super::answer::{Refused, code};
+use crate::{
+    chain::NodeRecord,
+    clock,
+    node::Node,
+    relay::{
+        account,
+        peers::{self, ANSWER_TIMEOUT, Agent, PeerError},
+    },
+    store::{packets::Relay, peers as books},
+};
+
+/// Outbound bytes are written down at least this often. A crash loses at most as much of the count, and the agent's
+/// higher one is believed then.
+const COUNT_EVERY_BYTES: u64 = 1 << 20;
+/// The same in time.
+const COUNT_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The node responsible for an address.
+struct Target {
+    node: Address,
+    record: NodeRecord,
+}
+
+/// Forwards a packet and streams the answer back. After a 421 everything known is refreshed and it is tried once more.
+pub(crate) async fn forward(node: &Arc<Node>, packet: Packet) -> Result<Response, Refused> {
+    let forwarded = try_forward(node, packet).await;
+    match &forwarded {
+        Ok(response) => {
+            if let Some(status) = Status::from_code(response.status().as_u16()) {
+                node.metrics.forwarded(status);
+            }
+        }
+        Err(refused) => node.metrics.forwarded(refused.status()),
+    }
+    forwarded
+}
+
+async fn try_forward(node: &Arc<Node>, packet: Packet) -> Result<Response, Refused> {
+    node.in_office().await?;
+    let recipient = packet.recipient();
+    let target = responsible(node, recipient, false).await?;
+    check_credit(node, &target).await?;
+    let length = u64::try_from(packet.len()).expect("a packet's length fits 64 bits");
+    let bytes = packet.into_bytes();
+    let (response, target) = match send(node, &target, bytes.clone()).await? {
+        response if response.status().as_u16() == Status::Misdirected.code() => {
+            node.view.refresh_node(target.node).await?;
+            let target = responsible(node, recipient, true).await?;
+            check_credit(node, &target).await?;
+            (send(node, &target, bytes).await?, target)
+        }
+        response => (response, target),
+    };
+    pass_back(node, response, &target, length).await
+}
+
+/// The node an address leads to: itself, or its agent.
+async fn responsible(node: &Node, recipient: Address, refreshed: bool) -> Result<Target, Refused> {
+    let no_route = || Refused::With(Status::NoRoute, "no route to this address");
+    let responsible = if node.view.is_known_node(recipient).await? {
+        recipient // also when somebody gave a node's key a wallet's route
+    } else {
+        let agent = if refreshed {
+            node.view.refresh_agent_of(recipient).await?
+        } else {
+            node.view.agent_of(recipient).await?
+        };
+        agent.unwrap_or(recipient)
+    };
+    if responsible == node.address() {
+        return Err(Refused::With(Status::Misdirected, "the wallet is not entrusted to this node"));
+    }
+    let record = node.view.node(responsible).await?.ok_or_else(no_route)?;
+    if record.is_live() { Ok(Target { node: responsible, record }) } else { Err(no_route()) }
+}
+
+/// Refuses to carry for an agent that owes too much.
+async fn check_credit(node: &Node, target: &Target) -> Result<(), Refused> {
+    let Some(earned) = books::earned(node.store.readers(), target.node).await? else { return Ok(()) };
+    let (version, tariff) = target.record.tariff_at(clock::now_s());
+    if account::exposure(&earned, version, tariff) <= node.config.relay_credit {
+        return Ok(());
+    }
+    node.peers.bell.notify_one();
+    Err(Refused::With(Status::TooMany, "the agent owes this relay too much"))
+}
+
+fn unreachable(agent: Address, error: &PeerError) -> Refused {
+    tracing::warn!(%agent, %error, "an agent could not be reached");
+    Refused::With(Status::Unreachable, "the responsible node could not be reached")
+}
+
+/// One attempt. A 421 drops the session.
+async fn send(node: &Node, target: &Target, bytes: Bytes) -> Result<reqwest::Response, Refused> {
+    let unreachable = |error: PeerError| unreachable(target.node, &error);
+    let token = peers::token(node, target.node, &target.record).await.map_err(unreachable)?;
+    let request = node
+        .egress
+        .post(&target.record.endpoint)
+        .map_err(|error| unreachable(error.into()))?
+        .header(header::CONTENT_TYPE, CONTENT_PACKET)
+        .header(PEER_SESSION, encode_token(&token))
+        .body(bytes);
+    let response = tokio::time::timeout(ANSWER_TIMEOUT, request.send())
+        .await
+        .map_err(|_| unreachable(PeerError::Transport("no answer in time".to_owned())))?
+        .map_err(|error| unreachable(error.into()))?;
+    // Whatever it was, it may have changed what the agent owes: a packet stored, a statement acknowledged.
+    if let Ok(state) = node.peers.agent(target.node) {
+        state.count(|counters| counters.settled = false);
+    }
+    if response.status().as_u16() == Status::Misdirected.code() {
+        peers::drop_session(node, target.node, &token).await;
+    }
+    Ok(response)
+}
+
+async fn pass_back(
+    node: &Arc<Node>,
+    response: reqwest::Response,
+    target: &Target,
+    length: u64,
+) -> Result<Response, Refused> {
+    let status = Status::from_code(response.status().as_u16())
+        .ok_or_else(|| unreachable(target.node, &PeerError::Unexpected))?;
+    let content = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let agent = Relay { node: target.node, operator: target.record.operator };
+    if status == Status::Answered && content.starts_with(CONTENT_STREAM) {
+        return pipe(node, response, agent);
+    }
+    let content = match content {
+        "application/json" => "application/json",
+        CONTENT_PACKET => CONTENT_PACKET,
+        _ => "text/plain; charset=utf-8",
+    };
+    if status == Status::Stored {
+        let metered = response.headers().get(METERED).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        // Never more than the packet has, whatever the agent says.
+        let carried = metered.unwrap_or(0).min(length);
+        if carried > 0 {
+            count(node, agent, carried, 0).await;
+        }
+    }
+    let body = peers::read_bounded(response).await.map_err(|error| unreachable(target.node, &error))?;
+    let mut answer = Response::new(Body::from(body));
+    *answer.status_mut() = code(status);
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content));
+    Ok(answer)
+}
+
+/// Writes carried bytes down, and rings for a voucher when there is enough.
+async fn count(node: &Node, agent: Relay, inbound: u64, outbound: u64) {
+    node.metrics.bytes_relayed_in.increment(inbound);
+    node.metrics.bytes_relayed_out.increment(outbound);
+    let counted = node
+        .store
+        .writer()
+        .write_patiently(move |connection| {
+            Box::pin(async move {
+                books::count_at_relay(connection, agent, u128::from(inbound), u128::from(outbound)).await
+            })
+        })
+        .await;
+    if let Err(error) = counted {
+        tracing::error!(agent = %agent.node, %error, "carried bytes could not be counted");
+    }
+    if let Ok(state) = node.peers.agent(agent.node) {
+        let unasked = state.count(|counters| {
+            counters.bytes_unasked = counters.bytes_unasked.saturating_add(inbound).saturating_add(outbound);
+            counters.bytes_unasked
+        });
+        if unasked >= node.config.voucher_bytes {
+            node.peers.bell.notify_one();
+        }
+    }
+}
+
+/// A stream being piped. Dropping it, however it ended, writes the last count down.
+struct Piped {
+    node: Arc<Node>,
+    agent: Relay,
+    state: Arc<Agent>,
+    counter: RelayCounter,
+    uncounted: u64,
+    counted_at: Instant,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Piped {
+    /// Bytes that are to be written down now, if any.
+    fn carried(&mut self, chunk: &[u8]) -> Option<u64> {
+        self.uncounted = self.uncounted.saturating_add(self.counter.push(chunk));
+        let due = self.uncounted >= COUNT_EVERY_BYTES || self.counted_at.elapsed() >= COUNT_EVERY;
+        if !due || self.uncounted == 0 {
+            return None;
+        }
+        self.counted_at = Instant::now();
+        Some(std::mem::take(&mut self.uncounted))
+    }
+}
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        let (node, agent, outbound) = (Arc::clone(&self.node), self.agent, self.uncounted);
+        let state = Arc::clone(&self.state);
+        self.node.metrics.streams_open.decrement(1.0);
+        self.node.tasks.spawn(async move {
+            if outbound > 0 {
+                count(&node, agent, 0, outbound).await;
+            }
+            state.count(|counters| counters.streams = counters.streams.saturating_sub(1));
+        });
+    }
+}
+
+fn pipe(node: &Arc<Node>, response: reqwest::Response, agent: Relay) -> Result<Response, Refused> {
+    let place = Arc::clone(&node.streams)
+        .try_acquire_owned()
+        .map_err(|_| Refused::With(Status::TooMany, "this node is at its limit of streams"))?;
+    let state = node.peers.agent(agent.node).map_err(|error| unreachable(agent.node, &error))?;
+    state.count(|counters| counters.streams += 1);
+    node.metrics.streams_open.increment(1.0);
+    let piped = Piped {
+        node: Arc::clone(node),
+        agent,
+        state,
+        counter: RelayCounter::new(),
+        uncounted: 0,
+        counted_at: Instant::now(),
+        _place: place,
+    };
+    let mut answer = Response::new(Body::from_stream(chunks(piped, response)));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_STREAM));
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer)
+}
+
+fn chunks(mut piped: Piped, response: reqwest::Response) -> impl Stream<Item = Result<Bytes, PeerError>> {
+    async_stream::stream! {
+        let mut source = response.bytes_stream();
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                () = piped.node.stop.cancelled() => return,
+                chunk = source.next() => chunk,
+            };
+            match chunk {
+                None => return,
+                Some(Err(error)) => {
+                    yield Err(error.into());
+                    return;
+                }
+                Some(Ok(chunk)) => {
+                    let due = piped.carried(&chunk);
+                    yield Ok(chunk);
+                    if let Some(outbound) = due {
+                        let node = Arc::clone(&piped.node);
+                        count(&node, piped.agent, 0, outbound).await;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What every part of the running node shares.
+
+use std::sync::Arc;
+
+use alloy::{primitives::Address, sol_types::Eip712Domain};
+use minus_bindings::Deployment;
+use minus_protocol::Status;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    chain::{NodeRecord, view::View},
+    config::Config,
+    egress::Egress,
+    http::{answer::Refused, subscribe::Subscriptions},
+    keys::NodeKey,
+    metrics::Metrics,
+    relay::peers::Peers,
+    store::Store,
+};
+
+/// Requests in work at a time; each may hold a packet of a mebibyte. The rest are told 429.
+const REQUESTS_MAX: usize = 512;
+/// Streams open at a time, own and relayed.
+const STREAMS_MAX: usize = 8_192;
+
+/// The node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) key: NodeKey,
+    pub(crate) routing_domain: Eip712Domain,
+    pub(crate) escrow_domain: Eip712Domain,
+    pub(crate) store: Store,
+    pub(crate) view: Arc<View>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) egress: Egress,
+    pub(crate) peers: Peers,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) requests: Arc<Semaphore>,
+    pub(crate) streams: Arc<Semaphore>,
+    /// Rung when a voucher was put into the outbox.
+    pub(crate) outbox_bell: Notify,
+    /// Ended streams' last counts, and whatever else must finish before the store closes.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+/// What a node is made of before it runs.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) deployment: Deployment,
+    pub(crate) key: NodeKey,
+    pub(crate) store: Store,
+    pub(crate) view: Arc<View>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) egress: Egress,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Node {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { config, deployment, key, store, view, metrics, egress, stop } = parts;
+        Self {
+            routing_domain: deployment.routing_domain(),
+            escrow_domain: deployment.escrow_domain(),
+            config,
+            key,
+            store,
+            view,
+            metrics,
+            egress,
+            peers: Peers::default(),
+            subscriptions: Subscriptions::default(),
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            outbox_bell: Notify::new(),
+            tasks: TaskTracker::new(),
+            stop,
+        }
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        self.key.address()
+    }
+
+    /// This node's own record, if the view may be acted on. A retired node still settles what it carried.
+    pub(crate) async fn record(&self) -> Result<NodeRecord, Refused> {
+        if !self.view.is_fresh() {
+            return Err(Refused::With(Status::StaleView, "this node's view of the chain is too old"));
+        }
+        let unregistered = Refused::With(Status::StaleView, "this node is not registered");
+        self.view.node(self.address()).await?.ok_or(unregistered)
+    }
+
+    /// The same, if the node may take on something new.
+    pub(crate) async fn in_office(&self) -> Result<NodeRecord, Refused> {
+        let own = self.record().await?;
+        if own.is_live() { Ok(own) } else { Err(Refused::With(Status::Misdirected, "this node is retired")) }
+    }
+}

@@ -1,0 +1,243 @@
+//! Statements: issued before they are pushed, acknowledged once. Issuing changes no meter; acknowledging moves meters,
+//! packets, the relay's account and the voucher in one transaction, so a crash leaves all of it or nothing.
+
+use alloy::primitives::{Address, B256};
+use minus_bindings::{Amount, SignedVoucher};
+use minus_protocol::{Refusal, Statement};
+use sqlx::SqliteConnection;
+
+use super::{
+    StoreError, commands,
+    convert::{address, amount, amount_column, integer, unsigned},
+    customers,
+    lines::{self, Book},
+    packets::{self, Relay},
+    peers, vouchers,
+};
+use crate::agent::{
+    acknowledge::{self, Latest, Offer, Standing, Verdict},
+    lane::Lane,
+    statement::{self, Draft},
+};
+
+/// How long a statement of another wallet on the same account is left in peace before a new one supersedes it.
+/// Two wallets that kept superseding each other would never be paid for.
+pub(crate) const PATIENCE_S: u64 = 5;
+
+struct LatestRow {
+    latest: Latest,
+    through: u64,
+    at: u64,
+    relay: Option<Address>,
+}
+
+type Row = (i64, Vec<u8>, i64, i64, String, Option<Vec<u8>>, bool);
+
+async fn latest(connection: &mut SqliteConnection, payer: Address) -> Result<Option<LatestRow>, StoreError> {
+    let row: Option<Row> = sqlx::query_as(
+        "select number, wallet, through, at, total, relay, acknowledged from statements where payer = ?",
+    )
+    .bind(payer.to_vec())
+    .fetch_optional(connection)
+    .await?;
+    row.map(|(number, wallet, through, at, total, relay, acknowledged)| {
+        Ok(LatestRow {
+            latest: Latest {
+                number: unsigned(number)?,
+                wallet: address(&wallet)?,
+                total: amount(&total)?,
+                acknowledged,
+            },
+            through: unsigned(through)?,
+            at: unsigned(at)?,
+            relay: relay.as_deref().map(address).transpose()?,
+        })
+    })
+    .transpose()
+}
+
+/// What came of wanting to bill a wallet.
+#[derive(Clone, Debug)]
+pub(crate) enum Issued {
+    /// Push this one. It is now the account's latest.
+    Statement(Statement),
+    /// Another wallet of the account is being billed; ask again later.
+    Held,
+    /// Nothing stored is covered.
+    Nothing,
+}
+
+/// Bills the wallet's packets up to `through`.
+pub(crate) async fn issue(
+    connection: &mut SqliteConnection,
+    wallet: Address,
+    through: u64,
+    relay: Option<Relay>,
+    now_s: u64,
+) -> Result<Issued, StoreError> {
+    let Some(owner) = customers::wallet(&mut *connection, wallet).await? else {
+        return Ok(Issued::Nothing);
+    };
+    let mut account = customers::account(&mut *connection, owner.payer).await?.ok_or(StoreError::Corrupt("account"))?;
+    if let Some(row) = latest(connection, owner.payer).await? {
+        let young = now_s < row.at.saturating_add(PATIENCE_S);
+        if !row.latest.acknowledged && row.latest.wallet != wallet && young {
+            return Ok(Issued::Held);
+        }
+    }
+    // A client may claim to have more than was ever stored; the statement names what there was.
+    let through = through.min(owner.last_seq);
+    let carriages = packets::carriages(connection, wallet, through).await?;
+    if carriages.is_empty() {
+        return Ok(Issued::Nothing);
+    }
+
+    account.statements += 1;
+    customers::save_account(connection, &account).await?;
+    let draft = Draft {
+        number: account.statements,
+        wallet,
+        through,
+        at: now_s,
+        base: account.base,
+        acknowledged: lines::load(connection, Book::Customer, owner.payer).await?,
+        carriages: &carriages,
+        tariffs: &packets::tariffs(connection).await?,
+        relayed_out: relay.is_some(),
+    };
+    let (statement, relay_leg) = statement::assemble(draft)?;
+    lines::replace(connection, Book::Statement, owner.payer, &statement.lines).await?;
+    lines::replace(connection, Book::StatementRelay, owner.payer, &relay_leg).await?;
+    sqlx::query("insert or replace into statements values (?, ?, ?, ?, ?, ?, ?, ?, 0)")
+        .bind(owner.payer.to_vec())
+        .bind(integer(statement.number)?)
+        .bind(wallet.to_vec())
+        .bind(integer(through)?)
+        .bind(integer(now_s)?)
+        .bind(amount_column(statement.base))
+        .bind(amount_column(statement.total))
+        .bind(relay.map(|relay| relay.node.to_vec()))
+        .execute(connection)
+        .await?;
+    Ok(Issued::Statement(statement))
+}
+
+/// Where the account of a wallet stands, all of it acknowledged. Number 0: not to be acknowledged.
+pub(crate) async fn picture(
+    connection: &mut SqliteConnection,
+    wallet: Address,
+    now_s: u64,
+) -> Result<Option<Statement>, StoreError> {
+    let Some(owner) = customers::wallet(&mut *connection, wallet).await? else {
+        return Ok(None);
+    };
+    let account = customers::account(&mut *connection, owner.payer).await?.ok_or(StoreError::Corrupt("account"))?;
+    let lines = lines::load(connection, Book::Customer, owner.payer).await?;
+    let first: Option<i64> = sqlx::query_scalar("select min(seq) from packets where wallet = ?")
+        .bind(wallet.to_vec())
+        .fetch_one(connection)
+        .await?;
+    let through = match first {
+        Some(first) => unsigned(first)?.saturating_sub(1),
+        None => owner.last_seq,
+    };
+    let total = statement::total(account.base, &lines)?;
+    Ok(Some(Statement { number: 0, wallet, through, at: now_s, base: account.base, lines, total }))
+}
+
+/// An acknowledgement with everything the books need to judge it.
+#[derive(Clone, Debug)]
+pub(crate) struct Acknowledgement {
+    pub(crate) command: B256,
+    pub(crate) now_s: u64,
+    pub(crate) wallet: Address,
+    pub(crate) statement: u64,
+    pub(crate) voucher: SignedVoucher,
+    pub(crate) signer_authorized: bool,
+    pub(crate) lane: Lane,
+    pub(crate) own_operator: Address,
+}
+
+/// What came of an acknowledgement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Acknowledged {
+    /// Paid up to `total`; everything up to `through` is deleted.
+    Yes { total: Amount, through: u64 },
+    /// Nothing changed.
+    Refused(Refusal),
+}
+
+/// Judges and books an acknowledgement.
+pub(crate) async fn acknowledge(
+    connection: &mut SqliteConnection,
+    offered: &Acknowledgement,
+) -> Result<Acknowledged, StoreError> {
+    let Some(owner) = customers::wallet(&mut *connection, offered.wallet).await? else {
+        return Ok(Acknowledged::Refused(Refusal::NotEntrusted));
+    };
+    let mut account = customers::account(&mut *connection, owner.payer).await?.ok_or(StoreError::Corrupt("account"))?;
+    let row = latest(connection, owner.payer).await?;
+    let standing = Standing {
+        payer: owner.payer,
+        payee: offered.own_operator,
+        vouchered: account.vouchered,
+        latest: row.as_ref().map(|row| row.latest.clone()),
+        lane: offered.lane,
+    };
+    let offer = Offer {
+        wallet: offered.wallet,
+        number: offered.statement,
+        voucher: &offered.voucher,
+        signer_authorized: offered.signer_authorized,
+    };
+    let verdict = match acknowledge::judge(&standing, &offer) {
+        Ok(verdict) => verdict,
+        Err(refusal) => return Ok(Acknowledged::Refused(refusal)),
+    };
+    let row = row.ok_or(StoreError::Corrupt("statement"))?;
+    if !commands::first_time(connection, offered.command, offered.now_s).await? {
+        return Ok(Acknowledged::Refused(Refusal::Replayed));
+    }
+    let total = row.latest.total;
+    let done = Acknowledged::Yes { total, through: row.through };
+    if verdict == Verdict::SameAsBefore {
+        return Ok(done);
+    }
+
+    let billed = lines::load(connection, Book::Statement, owner.payer).await?;
+    lines::replace(connection, Book::Customer, owner.payer, &billed).await?;
+    if let Some(relay) = row.relay {
+        book_relay_leg(connection, owner.payer, relay, offered.own_operator).await?;
+    }
+    let released = packets::delete_through(connection, offered.wallet, row.through).await?;
+    account.reserved = account.reserved.saturating_sub(released);
+    account.vouchered = total;
+    customers::save_account(connection, &account).await?;
+    vouchers::keep(connection, &offered.voucher).await?;
+    sqlx::query("update statements set acknowledged = 1 where payer = ?")
+        .bind(owner.payer.to_vec())
+        .execute(connection)
+        .await?;
+    Ok(done)
+}
+
+/// The outbound leg becomes owed when the customer has paid for it.
+async fn book_relay_leg(
+    connection: &mut SqliteConnection,
+    payer: Address,
+    relay: Address,
+    own_operator: Address,
+) -> Result<(), StoreError> {
+    let leg = lines::load(connection, Book::StatementRelay, payer).await?;
+    let operator = peers::operator_of(connection, relay).await?.ok_or(StoreError::Corrupt("relay"))?;
+    let bytes = statement::relayed_bytes(&leg);
+    peers::count_at_agent(connection, Relay { node: relay, operator }, 0, bytes).await?;
+    if operator == own_operator {
+        return Ok(());
+    }
+    let mut owed = lines::load(connection, Book::Owed, operator).await?;
+    for line in &leg {
+        lines::add_relayed(&mut owed, line.tariff_version, line.tariff, line.meter.relayed)?;
+    }
+    lines::replace(connection, Book::Owed, operator, &owed).await
+}

@@ -1,0 +1,164 @@
+//! Agent and relay: a packet goes in through the relay, the stream comes out through it, and the agent pays for both
+//! legs by voucher.
+
+use std::time::Duration;
+
+use minus_bindings::{Amount, SignedVoucher};
+use minus_protocol::CommandBody;
+use serde_json::Value;
+
+use crate::{
+    customer::{
+        acknowledge, agree, command_via, customer, message, post, post_status, subscribe, unique_body, voucher,
+    },
+    settler::Settler,
+    world::{Operator, TOKEN, World, units, until},
+};
+
+async fn earned(relay: &Operator) -> Value {
+    relay.meters().await["earned"][0].clone()
+}
+
+async fn owed(agent: &Operator) -> Value {
+    agent.meters().await["owed"][0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_legs_are_paid_by_voucher_and_the_voucher_is_good() {
+    let world = World::new().await;
+    let settler = Settler::new().await;
+    let mut agent = world.operator(|_| ()).await;
+    let mut relay = world.operator(|config| config.settler_url = Some(settler.url.clone())).await;
+    let wallet = customer(&world, &agent, 10 * TOKEN).await;
+
+    let first = message(&world, &wallet, b"through a relay");
+    let bytes = u64::try_from(first.len()).unwrap();
+    assert_eq!(post_status(&relay.url(), &first).await, 202);
+    assert_eq!(post_status(&relay.url(), &first).await, 202, "a duplicate is stored, and free");
+    assert_eq!(post_status(&agent.url(), &first).await, 202);
+    relay.restart().await;
+    agent.restart().await;
+    assert_eq!(post_status(&relay.url(), &message(&world, &wallet, b"again")).await, 202, "sessions are renewed");
+
+    let mut stream = subscribe(&world, &wallet, &agent, &relay.url(), 0).await;
+    let (_, body, one) = stream.message().await;
+    assert_eq!(body, b"through a relay");
+    let (_, _, two) = stream.message().await;
+    assert!(one.relayed_in && two.relayed_in);
+    let statement = stream.statement().await;
+    agree(&statement, Amount::ZERO, &[one, two], true);
+    let signed = voucher(&world, &wallet, agent.address, statement.total);
+    let body = CommandBody::Acknowledge { statement: statement.number, voucher: signed };
+    assert_eq!(command_via(&world, &wallet, &agent, &relay.url(), body).await.0, 200);
+
+    let carried = u128::from(one.bytes + two.bytes);
+    assert_eq!(one.bytes, bytes);
+    until("the relay's books agree", async || {
+        let earned = earned(&relay).await;
+        earned["inbound_bytes"] == earned["inbound_confirmed"]
+            && earned["outbound_bytes"] == earned["outbound_confirmed"]
+            && earned["outbound_confirmed"].as_u64().map(u128::from) == Some(carried)
+    })
+    .await;
+    let (earned, owed) = (earned(&relay).await, owed(&agent).await);
+    assert_eq!(earned["inbound_bytes"].as_u64().map(u128::from), Some(carried));
+    assert_eq!(owed["lines"][0]["meter"]["relayed"].as_u64().map(u128::from), Some(2 * carried));
+    assert_eq!(owed["vouchered"], owed["total"]);
+    assert_eq!(earned["vouchered"], owed["total"]);
+    let total = u128::from(owed["total"].as_str().unwrap().parse::<u64>().unwrap());
+    assert_eq!(total, 2 * carried / 2, "half a base unit a byte");
+
+    // What the agent earns backs at once what it gave the relay.
+    world.claim(agent.address, signed).await;
+    until("the settler has the last voucher", async || {
+        settler.vouchers().last().is_some_and(|voucher: &SignedVoucher| voucher.cumulative == units(total))
+    })
+    .await;
+    let relays = *settler.vouchers().last().unwrap();
+    assert_eq!((relays.payer, relays.payee), (agent.address, relay.address));
+    assert_eq!(world.claim(relay.address, relays).await, units(total));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_not_paid_stops_and_resumes() {
+    let world = World::new().await;
+    let agent = world.operator(|_| ()).await;
+    let relay = world
+        .operator(|config| {
+            config.relay_credit = units(300);
+            config.voucher_interval = Duration::from_millis(100);
+        })
+        .await;
+    let wallet = customer(&world, &agent, 10 * TOKEN).await;
+    world.revoke(agent.address, agent.node).await;
+    agent.wait_for_head(&world).await;
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        statuses.push(post_status(&relay.url(), &message(&world, &wallet, &unique_body())).await);
+    }
+    assert_eq!(statuses[0], 202);
+    assert_eq!(statuses[5], 429, "{statuses:?}");
+    let ready: Value = agent.admin("/health/ready").await.json().await.unwrap();
+    assert!(ready["reasons"].to_string().contains("authorised"), "{ready}");
+    world.authorize(agent.address, agent.node).await;
+    until("the relay is paid and goes on", async || {
+        post_status(&relay.url(), &message(&world, &wallet, &unique_body())).await == 202
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_come_through_and_nothing_goes_round_in_circles() {
+    let world = World::new().await;
+    let agent = world.operator(|_| ()).await;
+    let relay = world.operator(|_| ()).await;
+    let poor = customer(&world, &agent, 1).await;
+    assert_eq!(post_status(&relay.url(), &message(&world, &poor, b"x")).await, 402);
+    let nobody = world.person().await;
+    assert_eq!(post_status(&relay.url(), &message(&world, &nobody, b"x")).await, 404);
+
+    // A wallet that moves to another agent: its old one forwards, its new one has not been entrusted yet.
+    let wallet = customer(&world, &agent, 10 * TOKEN).await;
+    world.set_route(&wallet, relay.node).await;
+    agent.wait_for_head(&world).await;
+    relay.wait_for_head(&world).await;
+    assert_eq!(post_status(&agent.url(), &message(&world, &wallet, b"x")).await, 421);
+    assert_eq!(post_status(&relay.url(), &message(&world, &wallet, b"x")).await, 421);
+    world.set_route(&wallet, agent.node).await;
+    agent.wait_for_head(&world).await;
+    relay.wait_for_head(&world).await;
+    assert_eq!(post_status(&relay.url(), &message(&world, &wallet, b"x")).await, 202);
+    assert_eq!(earned(&relay).await["outbound_bytes"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_away_is_502() {
+    let world = World::new().await;
+    let mut agent = world.operator(|_| ()).await;
+    let relay = world.operator(|_| ()).await;
+    let wallet = customer(&world, &agent, 10 * TOKEN).await;
+    agent.stop().await;
+    assert_eq!(post_status(&relay.url(), &message(&world, &wallet, b"x")).await, 502);
+    agent.start().await;
+    assert_eq!(post_status(&relay.url(), &message(&world, &wallet, b"x")).await, 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_keeps_nothing_of_what_it_carries() {
+    let world = World::new().await;
+    let agent = world.operator(|_| ()).await;
+    let relay = world.operator(|_| ()).await;
+    let wallet = customer(&world, &agent, 10 * TOKEN).await;
+    let packet = message(&world, &wallet, b"canary: nobody in between shall read this");
+    assert_eq!(post(&relay.url(), packet.as_bytes().to_vec()).await.status().as_u16(), 202);
+    let mut stream = subscribe(&world, &wallet, &agent, &relay.url(), 0).await;
+    stream.message().await;
+    let statement = stream.statement().await;
+    assert_eq!(acknowledge(&world, &wallet, &agent, &statement).await.0, 200);
+    for entry in std::fs::read_dir(&relay.config.data_dir).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+        assert!(!holds(b"canary"));
+        assert!(!holds(&packet.as_bytes()[100..132]), "not even the ciphertext");
+    }
+}
