@@ -1,0 +1,18 @@
+//! `minus completions`: a script for the shell.
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::Cli;
+
+/// Print a completion script for a shell.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  minus completions bash > ~/.local/share/bash-completion/completions/minus")]
+pub struct CompletionsArgs {
+    /// Which shell
+    shell: Shell,
+}
+
+pub(super) fn run(args: &CompletionsArgs) {
+    clap_complete::generate(args.shell, &mut Cli::command(), "minus", &mut std::io::stdout());
+}

@@ -1,0 +1,430 @@
+//! Sending: items are hashed and split, each part is sealed and posted, a few in flight at a time. The same bytes are
+//! posted again when an attempt fails, so a packet that did arrive is stored and charged once (law 9).
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use alloy::primitives::Address;
+use alloy::signers::local::PrivateKeySigner;
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use minus_protocol::{Outgoing, SealingKey, Status, random_bytes, seal};
+use serde::Serialize;
+
+use crate::assemble::hash_file;
+use crate::backoff::Backoff;
+use crate::chain::NodeRecord;
+use crate::client::Client;
+use crate::clock;
+use crate::command::CommandFailure;
+use crate::content::{Content, FilePart, PART_BYTES, part_count};
+use crate::error::Error;
+use crate::events::{Progress, ProgressSink};
+use crate::file_name::{NAME_BYTES_MAX, sanitise};
+
+/// Packets in flight: enough to hide the way there and back, little enough memory (2 MiB).
+const IN_FLIGHT: usize = 8;
+
+/// Attempts for one packet: with the waits between them about half a minute, in which a node restarts.
+const ATTEMPTS_MAX: u32 = 12;
+
+/// Longest wait between two attempts.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Something to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A short text.
+    Text(String),
+    /// A file.
+    File(PathBuf),
+}
+
+/// What to send where.
+#[derive(Debug, Clone)]
+pub struct SendOptions {
+    /// The recipient's wallet address.
+    pub recipient: Address,
+    /// The access node; any other than the recipient's agent when `None`.
+    pub via: Option<Address>,
+    /// What.
+    pub items: Vec<Item>,
+}
+
+/// What was sent.
+#[derive(Debug, Clone, Serialize)]
+pub struct SendReport {
+    /// To whom.
+    pub recipient: Address,
+    /// From whom.
+    pub sender: Address,
+    /// The recipient's agent.
+    pub agent: Address,
+    /// The access node tried first.
+    pub via: Address,
+    /// Item by item.
+    pub items: Vec<SentItem>,
+    /// Packets in all.
+    pub packets: u64,
+    /// Bytes on the wire in all.
+    pub wire_bytes: u64,
+}
+
+/// One item of a sending.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum SentItem {
+    /// A text.
+    Text {
+        /// Bytes of the text.
+        size: u64,
+        /// Always 1.
+        packets: u64,
+        /// Bytes on the wire.
+        wire_bytes: u64,
+    },
+    /// A file.
+    File {
+        /// As given.
+        path: PathBuf,
+        /// As the recipient sees it.
+        name: String,
+        /// Bytes of the file.
+        size: u64,
+        /// Hex.
+        sha256: String,
+        /// The sending's id for it, hex.
+        file_id: String,
+        /// How many packets.
+        packets: u64,
+        /// Bytes on the wire.
+        wire_bytes: u64,
+    },
+}
+
+/// An item, hashed and counted.
+#[derive(Debug, Clone)]
+enum Planned {
+    Text(String),
+    File(PlannedFile),
+}
+
+#[derive(Debug, Clone)]
+struct PlannedFile {
+    path: PathBuf,
+    name: String,
+    size: u64,
+    modified: Option<SystemTime>,
+    sha256: [u8; 32],
+    file_id: [u8; 16],
+    count: u32,
+}
+
+/// One packet to be.
+#[derive(Debug, Clone)]
+struct Job {
+    item: usize,
+    index: u32,
+    planned: Arc<Vec<Planned>>,
+}
+
+/// Where a sending goes, as the routing table has it.
+#[derive(Debug, Clone)]
+struct Target {
+    key: SealingKey,
+    agent: NodeRecord,
+    access: Vec<NodeRecord>,
+}
+
+impl Client {
+    /// Sends items to a wallet. The sender needs a key to sign with and no account.
+    pub async fn send(
+        &self,
+        sender: &PrivateKeySigner,
+        options: &SendOptions,
+        progress: &ProgressSink,
+    ) -> Result<SendReport, Error> {
+        let items = options.items.clone();
+        let planned = Arc::new(tokio::task::spawn_blocking(move || plan(items)).await??);
+        let target = self.target(options).await?;
+        let jobs = jobs(&planned);
+        progress(Progress::Sending {
+            packets: u64::try_from(jobs.len()).unwrap_or(u64::MAX),
+            bytes: planned.iter().map(Planned::size).sum(),
+        });
+
+        let mut report = empty_report(sender.address(), options.recipient, &target, &planned);
+        let mut sent = stream::iter(jobs)
+            .map(|job| async {
+                let item = job.item;
+                let (wire_bytes, bytes) = self.send_job(sender, options, &target, job, progress).await?;
+                progress(Progress::Stored { bytes });
+                Ok::<_, Error>((item, wire_bytes))
+            })
+            .buffer_unordered(IN_FLIGHT);
+        while let Some((item, wire_bytes)) = sent.try_next().await? {
+            report.packets += 1;
+            report.wire_bytes += wire_bytes;
+            match &mut report.items[item] {
+                SentItem::Text { packets, wire_bytes: total, .. } | SentItem::File { packets, wire_bytes: total, .. } => {
+                    *packets += 1;
+                    *total += wire_bytes;
+                }
+            }
+        }
+        drop(sent);
+        for planned in planned.iter() {
+            planned.check_unchanged()?;
+        }
+        Ok(report)
+    }
+
+    async fn target(&self, options: &SendOptions) -> Result<Target, Error> {
+        let (key, agent) = self.chain.resolve(options.recipient).await?;
+        let access = self.access_nodes(&agent, options.via).await?;
+        Ok(Target { key, agent, access })
+    }
+
+    /// Seals one part and posts it until it is stored. Returns the bytes on the wire and of content.
+    async fn send_job(
+        &self,
+        sender: &PrivateKeySigner,
+        options: &SendOptions,
+        target: &Target,
+        job: Job,
+        progress: &ProgressSink,
+    ) -> Result<(u64, u64), Error> {
+        let (body, content_bytes) = tokio::task::spawn_blocking(move || job.body()).await??;
+        let message = Message { id: random_bytes(), body };
+        let mut key = target.key;
+        let mut packet = self.seal_message(sender, options.recipient, key, &message).await?;
+        let mut access = target.access.clone();
+        let mut backoff = Backoff::new(WAIT_MAX);
+        let mut attempt = 0;
+        loop {
+            let node = &access[usize::try_from(attempt).unwrap_or(0) % access.len()];
+            let failure: CommandFailure = match self.transport.post(&node.endpoint, packet.clone()).await {
+                Ok(answer) if answer.status == Status::Stored => {
+                    return Ok((u64::try_from(packet.len()).unwrap_or(u64::MAX), content_bytes));
+                }
+                Ok(answer) if answer.status == Status::Answered => CommandFailure::Unexpected,
+                Ok(answer) => CommandFailure::Status(answer.status),
+                Err(error) => error.into(),
+            };
+            attempt += 1;
+            // Another access node may do what this one's endpoint or view does not allow.
+            let elsewhere = matches!(&failure, CommandFailure::Transport(_)) && access.len() > 1;
+            if attempt >= ATTEMPTS_MAX || !(failure.is_retryable() || elsewhere) {
+                return Err(failure.into());
+            }
+            progress(Progress::Retrying { reason: failure.to_string() });
+            tokio::time::sleep(backoff.next()).await;
+            if failure.is_stranger() {
+                // The route may have changed: read it again, and seal again if the recipient's key did.
+                let fresh = self.target(options).await?;
+                if fresh.key != key {
+                    key = fresh.key;
+                    packet = self.seal_message(sender, options.recipient, key, &message).await?;
+                }
+                access = fresh.access;
+            }
+        }
+    }
+
+    async fn seal_message(
+        &self,
+        sender: &PrivateKeySigner,
+        recipient: Address,
+        key: SealingKey,
+        message: &Message,
+    ) -> Result<Bytes, Error> {
+        let (sender, domain, message) = (sender.clone(), self.deployment.routing_domain(), message.clone());
+        let packet = tokio::task::spawn_blocking(move || {
+            let outgoing = Outgoing { id: message.id, sent_at_ms: clock::now_ms(), body: &message.body };
+            seal(&outgoing, recipient, &key, &sender, &domain)
+        });
+        Ok(packet.await??.into_bytes())
+    }
+}
+
+/// What one packet says, whatever key it is sealed to.
+#[derive(Debug, Clone)]
+struct Message {
+    id: [u8; 16],
+    body: Bytes,
+}
+
+fn plan(items: Vec<Item>) -> Result<Vec<Planned>, Error> {
+    if items.is_empty() {
+        return Err(Error::Usage("there is nothing to send: name files, or give --text".to_owned()));
+    }
+    items
+        .into_iter()
+        .map(|item| match item {
+            Item::Text(text) => {
+                Content::text(text.as_str())?;
+                Ok(Planned::Text(text))
+            }
+            Item::File(path) => plan_file(path).map(Planned::File),
+        })
+        .collect()
+}
+
+fn plan_file(path: PathBuf) -> Result<PlannedFile, Error> {
+    let file_error = |source| Error::File { path: path.clone(), source };
+    let metadata = std::fs::metadata(&path).map_err(file_error)?;
+    if !metadata.is_file() {
+        return Err(Error::Usage(format!("{} is not a file; pack a directory into one first", path.display())));
+    }
+    let size = metadata.len();
+    let count = part_count(size)?;
+    let sha256 = hash_file(&path).map_err(file_error)?;
+    let given = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = sanitise(&given);
+    debug_assert!(name.len() <= NAME_BYTES_MAX + 1, "a sanitised name is short");
+    let modified = metadata.modified().ok();
+    Ok(PlannedFile { path, name, size, modified, sha256, file_id: random_bytes(), count })
+}
+
+fn jobs(planned: &Arc<Vec<Planned>>) -> Vec<Job> {
+    let parts = |planned: &Planned| match planned {
+        Planned::Text(_) => 1,
+        Planned::File(file) => file.count,
+    };
+    let indices = planned.iter().enumerate().flat_map(|(item, one)| (0..parts(one)).map(move |index| (item, index)));
+    indices.map(|(item, index)| Job { item, index, planned: Arc::clone(planned) }).collect()
+}
+
+impl Job {
+    /// The packet's body, and how many bytes of the item are in it.
+    fn body(&self) -> Result<(Bytes, u64), Error> {
+        let (content, bytes) = match &self.planned[self.item] {
+            Planned::Text(text) => (Content::text(text.as_str())?, text.len()),
+            Planned::File(file) => {
+                let bytes = file.read_part(self.index).map_err(|source| Error::File { path: file.path.clone(), source })?;
+                let length = bytes.len();
+                let part = FilePart {
+                    file_id: file.file_id,
+                    name: file.name.clone(),
+                    size: file.size,
+                    sha256: file.sha256,
+                    index: self.index,
+                    count: file.count,
+                    bytes,
+                };
+                (Content::FilePart(part), length)
+            }
+        };
+        Ok((content.encode().into(), u64::try_from(bytes).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Planned {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Text(text) => u64::try_from(text.len()).unwrap_or(u64::MAX),
+            Self::File(file) => file.size,
+        }
+    }
+
+    fn check_unchanged(&self) -> Result<(), Error> {
+        let Self::File(file) = self else { return Ok(()) };
+        let now = std::fs::metadata(&file.path).map_err(|source| Error::File { path: file.path.clone(), source })?;
+        if now.len() != file.size || now.modified().ok() != file.modified {
+            return Err(changed(&file.path));
+        }
+        Ok(())
+    }
+}
+
+impl PlannedFile {
+    fn read_part(&self, index: u32) -> std::io::Result<Vec<u8>> {
+        let part_bytes = u64::try_from(PART_BYTES).unwrap_or(u64::MAX);
+        let offset = u64::from(index) * part_bytes;
+        let length = part_bytes.min(self.size.saturating_sub(offset));
+        let mut file = std::fs::File::open(&self.path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+fn changed(path: &Path) -> Error {
+    let source = std::io::Error::other("the file changed while it was sent; the recipient will discard it, send it again");
+    Error::File { path: path.to_owned(), source }
+}
+
+fn empty_report(sender: Address, recipient: Address, target: &Target, planned: &[Planned]) -> SendReport {
+    let items = planned.iter().map(|planned| match planned {
+        Planned::Text(_) => SentItem::Text { size: planned.size(), packets: 0, wire_bytes: 0 },
+        Planned::File(file) => SentItem::File {
+            path: file.path.clone(),
+            name: file.name.clone(),
+            size: file.size,
+            sha256: hex::encode(file.sha256),
+            file_id: hex::encode(file.file_id),
+            packets: 0,
+            wire_bytes: 0,
+        },
+    });
+    SendReport {
+        recipient,
+        sender,
+        agent: target.agent.address,
+        via: target.access[0].address,
+        items: items.collect(),
+        packets: 0,
+        wire_bytes: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use minus_bindings::routing_domain;
+    use minus_protocol::SealingSecret;
+
+    #[test]
+    fn refuses_nothing_directories_and_missing_files() {
+        assert!(matches!(plan(Vec::new()), Err(Error::Usage(_))));
+        let directory = tempfile::tempdir().unwrap();
+        assert!(matches!(plan(vec![Item::File(directory.path().to_owned())]), Err(Error::Usage(_))));
+        assert!(matches!(plan(vec![Item::File(directory.path().join("none"))]), Err(Error::File { .. })));
+    }
+
+    #[test]
+    fn notices_a_file_that_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        std::fs::write(&path, "one").unwrap();
+        let planned = plan(vec![Item::File(path.clone())]).unwrap();
+        planned[0].check_unchanged().unwrap();
+        std::fs::write(&path, "three").unwrap();
+        assert!(planned[0].check_unchanged().is_err());
+    }
+
+    #[test]
+    fn a_full_part_with_the_longest_name_fits_256_kib() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("n".repeat(NAME_BYTES_MAX));
+        std::fs::write(&path, vec![0xff; PART_BYTES + 1]).unwrap();
+        let planned = Arc::new(plan(vec![Item::File(path)]).unwrap());
+        let jobs = jobs(&planned);
+        assert_eq!(jobs.len(), 2);
+        let (body, bytes) = jobs[0].body().unwrap();
+        assert_eq!(bytes, u64::try_from(PART_BYTES).unwrap());
+
+        let signer = PrivateKeySigner::from_slice(&[3; 32]).unwrap();
+        let outgoing = Outgoing { id: [0xff; 16], sent_at_ms: u64::MAX, body: &body };
+        let key = SealingSecret::derive(&[4; 32]).public();
+        let domain = routing_domain(1, Address::repeat_byte(1));
+        let packet = seal(&outgoing, Address::repeat_byte(2), &key, &signer, &domain).unwrap();
+        assert!(packet.len() <= 256 * 1024, "{}", packet.len());
+        // And no smaller part would have had a bucket to itself.
+        assert!(packet.len() > 252 * 1024, "{}", packet.len());
+    }
+}
