@@ -1,1 +1,200 @@
-//! Placeholder.
+//! The settler: an operator's service that turns the vouchers which its nodes collect into on-chain claims.
+//!
+//! A voucher comes in at [`intake`], is judged by [`check`] and recorded in the [`store`]. The [`engine`] looks at the
+//! chain, lets [`plan`] choose what is worth claiming, [`simulate`]s it, and hands it to the [`sender`], which stores
+//! the signed transaction before it sends it and follows it until enough blocks are on it. The operator looks on
+//! through [`admin`]. Everything is an intent in the log before it is acted on; after a crash the chain decides what
+//! happened.
+//!
+//! - [`config`]: what the settler is told; [`keys`]: opening key files
+//! - [`chain`]: what is asked of the chain; [`fees`]: what to offer for a transaction
+//! - [`api`]: the JSON of both ports; [`metrics`]: what Prometheus sees
+//! - [`cli`]: the commands of the binary
+
+pub mod admin;
+pub mod api;
+pub mod chain;
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod fees;
+pub mod intake;
+pub mod keys;
+pub mod metrics;
+pub mod plan;
+pub mod sender;
+pub mod simulate;
+pub mod store;
+
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use alloy::primitives::Address;
+use alloy::signers::local::PrivateKeySigner;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use config::{Config, ConfigError};
+
+/// Why a settler does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error("configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// The gas key.
+    #[error("gas key: {0}")]
+    Key(#[from] keys::KeyError),
+    /// The chain.
+    #[error("chain: {0}")]
+    Chain(#[from] chain::ChainError),
+    /// The log.
+    #[error("{database}: {source}")]
+    Store {
+        /// Its URL.
+        database: String,
+        /// Why.
+        source: store::StoreError,
+    },
+    /// A port.
+    #[error("{addr}: {source}")]
+    Listen {
+        /// Which.
+        addr: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The runtime.
+    #[error("{0}")]
+    Runtime(#[from] tokio::task::JoinError),
+}
+
+/// Why a running settler ended without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A port failed.
+    #[error("{0}")]
+    Serve(#[from] std::io::Error),
+    /// A task panicked: a defect.
+    #[error("{0}")]
+    Panic(#[from] tokio::task::JoinError),
+}
+
+/// A running settler.
+#[derive(Debug)]
+pub struct Handle {
+    /// Where nodes hand in vouchers.
+    pub addr: SocketAddr,
+    /// Where the operator looks on.
+    pub admin_addr: SocketAddr,
+    /// The gas key's address.
+    pub gas_key: Address,
+    stop: CancellationToken,
+    tasks: JoinSet<Result<(), std::io::Error>>,
+    store: store::Store,
+}
+
+impl Handle {
+    /// Ends it in order: no more vouchers, no more transactions, the file closed.
+    ///
+    /// # Errors
+    /// When one of its tasks had failed.
+    pub async fn shutdown(self) -> Result<(), RunError> {
+        self.stop.cancel();
+        self.join().await
+    }
+
+    /// Waits for its end, which is a failure unless it was told to.
+    ///
+    /// # Errors
+    /// When one of its tasks failed.
+    pub async fn join(mut self) -> Result<(), RunError> {
+        let mut outcome = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            // One task's end is everybody's: half a settler helps nobody.
+            self.stop.cancel();
+            if outcome.is_ok() {
+                outcome = ended.map_err(RunError::from).and_then(|ended| ended.map_err(RunError::from));
+            }
+        }
+        self.store.close().await;
+        outcome
+    }
+
+    /// Tells it to end, from elsewhere.
+    #[must_use]
+    pub fn stopper(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+}
+
+/// Starts a settler with the gas key from its key file.
+///
+/// # Errors
+/// When anything it needs is missing; then nothing runs.
+pub async fn spawn(config: Config) -> Result<Handle, StartError> {
+    let (keystore, password_file) = (config.gas_keystore.clone(), config.gas_password_file.clone());
+    let key = tokio::task::spawn_blocking(move || keys::open(&keystore, password_file.as_deref())).await??;
+    spawn_with_key(config, key).await
+}
+
+/// Starts a settler with a gas key that is open already.
+///
+/// # Errors
+/// When anything it needs is missing; then nothing runs.
+pub async fn spawn_with_key(config: Config, key: PrivateKeySigner) -> Result<Handle, StartError> {
+    let policy = config.policy()?;
+    let deployment = config::read_deployment(&config.deployment)?;
+    let chain = chain::Chain::connect(&config.rpc_urls, deployment).await?;
+    let store = store::Store::open(&config.database)
+        .await
+        .map_err(|source| StartError::Store { database: config.database.clone(), source })?;
+    let (intake_listener, addr) = listen(config.listen).await?;
+    let (admin_listener, admin_addr) = listen(config.admin_listen).await?;
+
+    let gas_key = key.address();
+    let sender = Arc::new(sender::Sender {
+        chain,
+        store: store.clone(),
+        key,
+        metrics: metrics::Metrics::default(),
+        fee_cap: config.fee_cap(),
+        confirmations: config.confirmations,
+        replace_after_blocks: config.replace_after_blocks,
+    });
+    let watch = Arc::new(engine::Watch::default());
+    let pace = engine::Pace { poll_interval: config.poll_interval, lane_refresh: config.lane_refresh };
+    let engine = engine::Engine::new(sender.clone(), watch.clone(), policy, pace);
+    let payees = config.payees;
+    let intake = intake::Intake::new(sender.clone(), watch.clone(), payees.clone(), config.lanes_max);
+    let admin = admin::Admin { sender, watch, payees };
+
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let ended = stop.clone();
+    tasks.spawn(async move {
+        engine.run(ended).await;
+        Ok(())
+    });
+    for (listener, router) in
+        [(intake_listener, intake::router(Arc::new(intake))), (admin_listener, admin::router(Arc::new(admin)))]
+    {
+        let ended = stop.clone().cancelled_owned();
+        tasks.spawn(axum::serve(listener, router).with_graceful_shutdown(ended).into_future());
+    }
+    tracing::info!(%addr, %admin_addr, %gas_key, "settler is running");
+    Ok(Handle { addr, admin_addr, gas_key, stop, tasks, store })
+}
+
+async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bind = async {
+        let listener = TcpListener::bind(addr).await?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    };
+    bind.await.map_err(|source| StartError::Listen { addr, source })
+}

@@ -1,0 +1,119 @@
+//! The operator's port: health, metrics, status, and the wish to claim everything now. It has no authentication, so it
+//! listens on the loopback address unless told otherwise; what it can do costs at most gas up to the cap.
+
+use std::sync::Arc;
+
+use alloy::primitives::Address;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+
+use crate::api::{ClaimProgress, ErrorAnswer, Health, Status};
+use crate::clock::now_s;
+use crate::engine::Watch;
+use crate::sender::Sender;
+use crate::store::StoreError;
+
+/// After so many seconds without a successful look at the chain the settler says that it is not ready.
+const STALE_AFTER_S: u64 = 60;
+/// Below this the gas key cannot pay for one full claim at one gwei.
+const GAS_BALANCE_MIN_WEI: u128 = 16_777_216_000_000_000;
+
+/// What the operator's port needs.
+#[derive(Debug)]
+pub struct Admin {
+    /// Chain, log and counters.
+    pub sender: Arc<Sender>,
+    /// What the loop saw, and the way to wake it.
+    pub watch: Arc<Watch>,
+    /// Whose vouchers are taken.
+    pub payees: Vec<Address>,
+}
+
+struct AdminError(StoreError);
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for AdminError {
+    fn into_response(self) -> Response {
+        tracing::error!(error = %self.0, "the log cannot be read");
+        let answer = ErrorAnswer { error: "the log cannot be read; the settler's own log says why".into() };
+        (StatusCode::INTERNAL_SERVER_ERROR, Json(answer)).into_response()
+    }
+}
+
+/// The operator's routes.
+pub fn router(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/health/live", get(live))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/status", get(status))
+        .route("/claim-now", post(claim_now))
+        .route("/claim-now/{request}", get(progress))
+        .with_state(admin)
+}
+
+async fn live() -> Json<Health> {
+    Json(Health { ok: true, reasons: Vec::new() })
+}
+
+async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Health>) {
+    let sight = admin.watch.sight();
+    let mut reasons = Vec::new();
+    if now_s().saturating_sub(sight.looked_at) > STALE_AFTER_S {
+        reasons.push("no look at the chain has succeeded lately".to_owned());
+    }
+    if let Some(trouble) = sight.trouble {
+        reasons.push(trouble);
+    }
+    if sight.looked_at != 0 && sight.gas_balance < GAS_BALANCE_MIN_WEI {
+        reasons.push(format!("the gas key {} has only {} wei", admin.sender.key.address(), sight.gas_balance));
+    }
+    let ok = reasons.is_empty();
+    let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(Health { ok, reasons }))
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Result<String, AdminError> {
+    Ok(admin.sender.metrics.render(&admin.sender.store.summary().await?))
+}
+
+async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Status>, AdminError> {
+    let sight = admin.watch.sight();
+    let (sender, store) = (&admin.sender, &admin.sender.store);
+    let deployment = sender.chain.deployment();
+    Ok(Json(Status {
+        chain_id: deployment.chain_id,
+        escrow: deployment.escrow,
+        gas_key: sender.key.address(),
+        gas_balance_wei: sight.gas_balance.to_string(),
+        payees: admin.payees.clone(),
+        head: sight.head.number,
+        trouble: sight.trouble,
+        summary: store.summary().await?,
+        lanes: store.lane_lines().await?,
+        transactions: store.transaction_lines().await?,
+    }))
+}
+
+async fn claim_now(State(admin): State<Arc<Admin>>) -> Result<(StatusCode, Json<ClaimProgress>), AdminError> {
+    let store = &admin.sender.store;
+    let request = store.ask(now_s()).await?;
+    admin.watch.wake.notify_one();
+    let progress = store.progress(request).await?.ok_or(StoreError::Sql(sqlx::Error::RowNotFound))?;
+    Ok((StatusCode::ACCEPTED, Json(progress)))
+}
+
+async fn progress(State(admin): State<Arc<Admin>>, Path(request): Path<i64>) -> Result<Response, AdminError> {
+    Ok(match admin.sender.store.progress(request).await? {
+        Some(progress) => Json(progress).into_response(),
+        None => (StatusCode::NOT_FOUND, Json(ErrorAnswer { error: "no such request".into() })).into_response(),
+    })
+}

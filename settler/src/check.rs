@@ -1,0 +1,145 @@
+//! Is a voucher one that the chain would pay to one of ours? Pure; the one thing that must be asked of the chain, what
+//! the payer said of the signer, is an argument.
+//!
+//! The signature is checked before anything else is looked at, the log included: a stale voucher that skips it would
+//! let a stranger learn or change what is stored.
+
+use alloy::primitives::Address;
+use alloy::sol_types::Eip712Domain;
+use minus_bindings::SignedVoucher;
+use serde::{Deserialize, Serialize};
+
+/// Why a voucher is refused. Final: the same voucher will not be accepted later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Not a voucher at all.
+    #[error("malformed")]
+    Malformed,
+    /// Made out to somebody this settler does not collect for.
+    #[error("not made out to an operator of this settler")]
+    ForeignPayee,
+    /// The payer is the zero address or the payee itself.
+    #[error("the payer cannot be a payer")]
+    BadPayer,
+    /// No signature of anybody: malleable, or not on the curve.
+    #[error("the signature is malformed")]
+    BadSignature,
+    /// Signed by somebody who is neither the payer nor its live delegate; or for another chain or escrow, which looks
+    /// the same.
+    #[error("not signed by the payer or its delegate on this chain and escrow")]
+    NotASigner,
+}
+
+/// What a payer said of another signer, from the escrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DelegateView {
+    /// Is it authorised now?
+    pub authorized: bool,
+    /// When it was last revoked, unix seconds; 0 when never.
+    pub revoked_at: u64,
+}
+
+/// Who signed the voucher, if it is made out to one of ours.
+///
+/// # Errors
+/// A refusal that no chain can change.
+pub fn check_voucher(voucher: &SignedVoucher, payees: &[Address], domain: &Eip712Domain) -> Result<Address, Refusal> {
+    let signer = voucher.signer(domain).map_err(|_| Refusal::BadSignature)?;
+    if !payees.contains(&voucher.payee) {
+        return Err(Refusal::ForeignPayee);
+    }
+    if voucher.payer == Address::ZERO || voucher.payer == voucher.payee {
+        return Err(Refusal::BadPayer);
+    }
+    Ok(signer)
+}
+
+/// Until when the escrow takes this signer's vouchers for the payer: `Some(0)` means that no end is in sight, `None`
+/// that it takes none. As `isSigner` in the escrow.
+#[must_use]
+pub fn signer_until(payer: Address, signer: Address, delegate: DelegateView, notice_s: u64, now: u64) -> Option<u64> {
+    if signer == payer || delegate.authorized {
+        return Some(0);
+    }
+    if delegate.revoked_at == 0 {
+        return None;
+    }
+    let ends_at = delegate.revoked_at.saturating_add(notice_s);
+    (now < ends_at).then_some(ends_at)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use alloy::primitives::address;
+    use alloy::signers::local::PrivateKeySigner;
+    use minus_bindings::{Amount, escrow_domain};
+
+    use super::*;
+
+    const PAYEE: Address = address!("00000000000000000000000000000000000000aa");
+    const ESCROW: Address = address!("00000000000000000000000000000000000000ee");
+
+    fn domain() -> Eip712Domain {
+        escrow_domain(31_337, ESCROW)
+    }
+
+    fn voucher(payer: &PrivateKeySigner, domain: &Eip712Domain) -> SignedVoucher {
+        SignedVoucher::sign(payer.address(), PAYEE, Amount::from_base_units(5).unwrap(), domain, payer)
+    }
+
+    #[test]
+    fn refuses_a_foreign_payee() {
+        let payer = PrivateKeySigner::random();
+        assert_eq!(check_voucher(&voucher(&payer, &domain()), &[ESCROW], &domain()), Err(Refusal::ForeignPayee));
+    }
+
+    #[test]
+    fn refuses_a_malleable_signature() {
+        let payer = PrivateKeySigner::random();
+        let mut malleable = voucher(&payer, &domain());
+        // (r, n - s) with the other parity signs the same digest.
+        let order = alloy::primitives::U256::from_str_radix(
+            "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141",
+            16,
+        )
+        .unwrap();
+        let s = alloy::primitives::U256::from_be_slice(&malleable.signature[32..64]);
+        malleable.signature[32..64].copy_from_slice(&(order - s).to_be_bytes::<32>());
+        malleable.signature[64] = if malleable.signature[64] == 27 { 28 } else { 27 };
+
+        assert_eq!(check_voucher(&malleable, &[PAYEE], &domain()), Err(Refusal::BadSignature));
+    }
+
+    #[test]
+    fn refuses_a_payer_that_is_the_payee() {
+        let payer = PrivateKeySigner::random();
+        let own = SignedVoucher::sign(payer.address(), payer.address(), Amount::MAX, &domain(), &payer);
+
+        assert_eq!(check_voucher(&own, &[payer.address()], &domain()), Err(Refusal::BadPayer));
+    }
+
+    #[test]
+    fn another_chain_or_escrow_makes_a_stranger_of_the_signer() {
+        let payer = PrivateKeySigner::random();
+        for elsewhere in [escrow_domain(1, ESCROW), escrow_domain(31_337, PAYEE)] {
+            let signer = check_voucher(&voucher(&payer, &elsewhere), &[PAYEE], &domain());
+
+            assert_ne!(signer, Ok(payer.address()));
+        }
+        assert_eq!(check_voucher(&voucher(&payer, &domain()), &[PAYEE], &domain()), Ok(payer.address()));
+    }
+
+    #[test]
+    fn a_signer_is_live_until_its_notice_ends() {
+        let (payer, other) = (PAYEE, ESCROW);
+        let revoked = DelegateView { authorized: false, revoked_at: 100 };
+
+        assert_eq!(signer_until(payer, other, DelegateView::default(), 10, 0), None, "never authorised");
+        assert_eq!(signer_until(payer, other, revoked, 10, 110), None, "the notice has ended");
+        assert_eq!(signer_until(payer, other, revoked, 10, 109), Some(110));
+        assert_eq!(signer_until(payer, other, DelegateView { authorized: true, ..revoked }, 10, 999), Some(0));
+        assert_eq!(signer_until(payer, payer, revoked, 10, 999), Some(0), "the payer signs for itself");
+    }
+}

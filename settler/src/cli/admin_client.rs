@@ -1,0 +1,80 @@
+//! Speaking to a running settler over its admin port.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::outcome::CommandError;
+use crate::api::ErrorAnswer;
+
+/// The settler answers from its own log; longer means that it is not there.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A settler's admin port.
+#[derive(Debug)]
+pub struct AdminClient {
+    http: reqwest::Client,
+    url: Url,
+}
+
+impl AdminClient {
+    /// Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When this machine cannot make HTTP requests at all.
+    pub fn new(url: Url) -> Result<Self, CommandError> {
+        let http = reqwest::Client::builder()
+            .timeout(ANSWER_TIMEOUT)
+            .no_proxy()
+            .build()
+            .map_err(|error| CommandError::Failed(error.into()))?;
+        Ok(Self { http, url })
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// Exit 4 when nobody answers, exit 3 when the answer is no.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CommandError> {
+        self.answer(self.http.get(self.at(path)?)).await
+    }
+
+    /// Asks for something to be done.
+    ///
+    /// # Errors
+    /// Exit 4 when nobody answers, exit 3 when the answer is no.
+    pub async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, CommandError> {
+        self.answer(self.http.post(self.at(path)?)).await
+    }
+
+    fn at(&self, path: &str) -> Result<Url, CommandError> {
+        self.url.join(path).map_err(|error| CommandError::Usage(format!("{}: {error}", self.url)))
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, CommandError> {
+        let nobody = |error: reqwest::Error| {
+            CommandError::Unreachable(format!(
+                "no settler answers at {url} ({error}).\nStart one with `settler run --config …`, or name its \
+                 admin address with --url or SETTLER_URL.",
+                url = self.url
+            ))
+        };
+        let response = request.send().await.map_err(nobody)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(nobody)?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| {
+                CommandError::Unreachable(format!(
+                    "{} answers, but not as a settler's admin port does: {error}",
+                    self.url
+                ))
+            });
+        }
+        let problem = serde_json::from_slice::<ErrorAnswer>(&body).map_or_else(
+            |_| format!("{} answers {status}; is it a settler's admin port?", self.url),
+            |answer| answer.error,
+        );
+        Err(CommandError::Refused(problem))
+    }
+}

@@ -1,0 +1,103 @@
+//! What the command line looks like.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use url::Url;
+
+use super::{bond, claim, deploy, new_key, register_node, retire_node, run};
+
+/// Turns the vouchers that an operator's nodes collect into on-chain claims.
+#[derive(Debug, Parser)]
+#[command(
+    name = "settler",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the chain or the settler, 4 nobody answers.\n\
+                  SETTLER_LOG sets what is logged, as in `SETTLER_LOG=debug`."
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Arguments {
+    /// What is logged unless `SETTLER_LOG` says otherwise: the service tells what it does, a command only complaints.
+    #[must_use]
+    pub fn log_default(&self) -> &'static str {
+        if matches!(self.command, Command::Run(_)) { "info" } else { "warn" }
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take vouchers in and claim them, until told to stop.
+    #[command(after_help = "Example:\n  settler run --config settler.toml")]
+    Run(Box<run::Run>),
+    /// Show what a running settler has and does.
+    #[command(after_help = "Example:\n  settler status --json | jq .summary")]
+    Status(Running),
+    /// Claim everything that can be claimed and wait until it is confirmed.
+    #[command(after_help = "Example:\n  settler claim --now --timeout 5m")]
+    Claim(claim::Claim),
+    /// Bond, authorise and register a node; steps that are done already are skipped.
+    #[command(after_help = "Example:\n  minus-node consent --operator 0x… > consent.json\n  \
+                      settler register-node --operator-keystore operator.json --consent consent.json \\\n    \
+                      --endpoint https://node.example.org --delivery 0.10 --relay 0.05 --storage 0.02")]
+    RegisterNode(Box<register_node::RegisterNode>),
+    /// Retire a node for ever.
+    #[command(after_help = "Example:\n  settler retire-node 0x… --operator-keystore operator.json")]
+    RetireNode(retire_node::RetireNode),
+    /// Show the operator's open balance, add to it, or take from it.
+    #[command(after_help = "Examples:\n  settler bond --operator-keystore operator.json\n  \
+                      settler bond 25 --from-reserve --operator-keystore operator.json")]
+    Bond(bond::Bond),
+    /// Deploy the three contracts and write the deployments file.
+    #[command(
+        after_help = "Example:\n  settler deploy --reserve 0x… --keystore key.json --rpc-url http://localhost:8545 \
+                      --out deployment.json"
+    )]
+    Deploy(deploy::Deploy),
+    /// Make an encrypted key file, for a gas key or an operator.
+    #[command(after_help = "Example:\n  settler new-key gas-key.json --password-file gas-password")]
+    NewKey(new_key::NewKey),
+    /// Print the completions of a shell.
+    #[command(after_help = "Example:\n  settler completions bash > /etc/bash_completion.d/settler")]
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// How to reach a running settler.
+#[derive(Debug, Args)]
+pub struct Running {
+    /// The settler's admin address.
+    #[arg(long, env = "SETTLER_URL", default_value = "http://127.0.0.1:7301")]
+    pub url: Url,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Who signs, and for which network.
+#[derive(Debug, Args)]
+pub struct OperatorArguments {
+    /// The deployments file.
+    #[arg(long, env = "SETTLER_DEPLOYMENT", default_value = "deployment.json")]
+    pub deployment: PathBuf,
+    /// An endpoint of the chain.
+    #[arg(long, env = "SETTLER_RPC_URL", default_value = "http://127.0.0.1:8545")]
+    pub rpc_url: Url,
+    /// The operator's key file.
+    #[arg(long, env = "SETTLER_OPERATOR_KEYSTORE")]
+    pub operator_keystore: PathBuf,
+    /// File with its password; else SETTLER_PASSWORD, else the terminal.
+    #[arg(long, env = "SETTLER_OPERATOR_PASSWORD_FILE")]
+    pub operator_password_file: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}

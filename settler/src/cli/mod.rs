@@ -1,0 +1,24 @@
+//! The commands of the binary, one file each.
+//!
+//! - [`arguments`]: what the command line looks like
+//! - [`outcome`]: exit codes, and printing for people and for programs
+//! - [`run`](mod@run), [`status`], [`claim`]: the service and what is asked of it
+//! - [`register_node`], [`retire_node`], [`bond`], [`deploy`]: what an operator signs, over [`operator`]
+//! - [`new_key`]: making a key file
+//! - [`admin_client`]: speaking to a running settler
+
+pub mod admin_client;
+pub mod arguments;
+pub mod bond;
+pub mod claim;
+pub mod deploy;
+pub mod new_key;
+pub mod operator;
+pub mod outcome;
+pub mod register_node;
+pub mod retire_node;
+pub mod run;
+pub mod status;
+
+pub use arguments::{Arguments, Command};
+pub use outcome::run;

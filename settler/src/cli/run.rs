@@ -1,0 +1,102 @@
+//! `settler run`: the service.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use alloy::primitives::Address;
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
+
+use super::outcome::CommandError;
+use crate::{Config, StartError, spawn};
+
+/// Flags go over the environment (`SETTLER_…`), that goes over the file.
+#[derive(Debug, Args, Serialize)]
+pub struct Run {
+    /// The configuration file, TOML.
+    #[arg(long, env = "SETTLER_CONFIG")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    /// The deployments file.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deployment: Option<PathBuf>,
+    /// An endpoint of the chain; may be repeated.
+    #[arg(long = "rpc-url")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rpc_urls: Vec<Url>,
+    /// Key file of the gas key.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gas_keystore: Option<PathBuf>,
+    /// File with its password; else SETTLER_PASSWORD, else the terminal.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gas_password_file: Option<PathBuf>,
+    /// The intent log, as in `sqlite:settler.db`.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
+    /// Where nodes hand in vouchers.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+    /// Health, metrics, status and claims.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_listen: Option<SocketAddr>,
+    /// An operator to collect for; may be repeated.
+    #[arg(long = "payee")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    payees: Vec<Address>,
+    /// A claim must be worth this many times its gas.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_over_gas: Option<u64>,
+    /// One native coin in settlement tokens.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native_coin_price: Option<String>,
+    /// The most to pay, 10^-9 of the native coin per gas.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fee_cap_gwei: Option<u64>,
+    /// Blocks on a claim, its own included, before it counts.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmations: Option<u64>,
+    /// How often to look at the chain, as in `2s`.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    poll_interval: Option<String>,
+}
+
+impl Run {
+    /// Runs until SIGINT or SIGTERM.
+    ///
+    /// # Errors
+    /// When it does not start, or ends by itself.
+    pub async fn execute(self) -> Result<(), CommandError> {
+        let config =
+            Config::load(self.config.as_deref(), &self).map_err(|error| CommandError::Usage(error.to_string()))?;
+        let handle = spawn(config).await.map_err(|error| match error {
+            StartError::Config(error) => CommandError::Usage(error.to_string()),
+            StartError::Chain(crate::chain::ChainError::Unreachable(problem)) => CommandError::Unreachable(problem),
+            other => CommandError::Failed(other.into()),
+        })?;
+        let stop = handle.stopper();
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            tracing::info!("told to stop");
+            stop.cancel();
+        });
+        handle.join().await.map_err(|error| CommandError::Failed(error.into()))
+    }
+}

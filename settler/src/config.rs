@@ -1,0 +1,263 @@
+//! What the settler is told: a TOML file, over it the environment (`SETTLER_…`), over that the command line.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use alloy::primitives::Address;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use minus_bindings::{Amount, Deployment, DeploymentError};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::plan::{Policy, ROWS_MAX};
+
+/// Everything `settler run` needs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The deployments file.
+    pub deployment: PathBuf,
+    /// The chain's endpoints; the first that answers is used.
+    pub rpc_urls: Vec<Url>,
+    /// Key file of the gas key, which pays for transactions and should own nothing else.
+    pub gas_keystore: PathBuf,
+    /// File with its password; else `SETTLER_PASSWORD`, else the terminal.
+    pub gas_password_file: Option<PathBuf>,
+    /// The intent log.
+    pub database: String,
+    /// Where nodes hand in vouchers. No authentication: a voucher speaks for itself. Keep it in the operator's network.
+    pub listen: SocketAddr,
+    /// Health, metrics, status and claims. Keep it to yourself.
+    pub admin_listen: SocketAddr,
+    /// The operators this settler collects for.
+    pub payees: Vec<Address>,
+    /// A claim must be worth this many times its gas.
+    pub value_over_gas: u64,
+    /// One native coin in settlement tokens, decimal ("3000").
+    pub native_coin_price: String,
+    /// A voucher that waited this long needs to be worth its gas only once.
+    #[serde(with = "humantime_serde")]
+    pub age_max: Duration,
+    /// A lane under notice is claimed this long before the notice ends, whatever it is worth.
+    #[serde(with = "humantime_serde")]
+    pub thaw_margin: Duration,
+    /// Rows of one transaction.
+    pub rows_per_batch: u64,
+    /// The most to pay, 10^-9 of the native coin per gas. Never exceeded, not even for a lane that closes.
+    pub fee_cap_gwei: u64,
+    /// Blocks on top of a claim, its own included, before it counts.
+    pub confirmations: u64,
+    /// A transaction that is not mined after this many blocks is replaced with a higher fee.
+    pub replace_after_blocks: u64,
+    /// How often to look at the chain.
+    #[serde(with = "humantime_serde")]
+    pub poll_interval: Duration,
+    /// How old the view of a waiting lane may get.
+    #[serde(with = "humantime_serde")]
+    pub lane_refresh: Duration,
+    /// Lanes to keep at most.
+    pub lanes_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            deployment: PathBuf::from("deployment.json"),
+            rpc_urls: Vec::new(),
+            gas_keystore: PathBuf::from("gas-key.json"),
+            gas_password_file: None,
+            database: "sqlite:settler.db".into(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7_300)),
+            admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7_301)),
+            payees: Vec::new(),
+            value_over_gas: 10,
+            native_coin_price: "3000".into(),
+            age_max: Duration::from_secs(7 * 86_400),
+            thaw_margin: Duration::from_secs(12 * 3_600),
+            rows_per_batch: 250,
+            fee_cap_gwei: 200,
+            confirmations: 2,
+            replace_after_blocks: 5,
+            poll_interval: Duration::from_secs(2),
+            lane_refresh: Duration::from_secs(30),
+            lanes_max: 1_000_000,
+        }
+    }
+}
+
+/// What is wrong with it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file or a variable does not fit.
+    #[error("{0}")]
+    Figment(#[from] Box<figment::Error>),
+    /// The deployments file cannot be read.
+    #[error("{path}: {source}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The deployments file is not one.
+    #[error("{path}: {source}")]
+    Deployment {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: DeploymentError,
+    },
+    /// A value that makes no sense.
+    #[error("{field}: {problem}")]
+    Value {
+        /// Which setting.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// The settings that the environment may hold: every field, and none of the variables of other commands.
+const FIELDS: &[&str] = &[
+    "deployment",
+    "rpc_urls",
+    "gas_keystore",
+    "gas_password_file",
+    "database",
+    "listen",
+    "admin_listen",
+    "payees",
+    "value_over_gas",
+    "native_coin_price",
+    "age_max",
+    "thaw_margin",
+    "rows_per_batch",
+    "fee_cap_gwei",
+    "confirmations",
+    "replace_after_blocks",
+    "poll_interval",
+    "lane_refresh",
+    "lanes_max",
+];
+
+impl Config {
+    /// Reads the file, the environment and the command line's own settings, the later over the earlier.
+    ///
+    /// # Errors
+    /// When a setting is unknown or does not fit its field.
+    pub fn load(file: Option<&Path>, flags: &impl Serialize) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        figment
+            .merge(Env::prefixed("SETTLER_").only(FIELDS))
+            .merge(Serialized::defaults(flags))
+            .extract()
+            .map_err(|error| ConfigError::Figment(Box::new(error)))
+    }
+
+    /// The policy, with its bounds checked.
+    ///
+    /// # Errors
+    /// When a bound is crossed.
+    pub fn policy(&self) -> Result<Policy, ConfigError> {
+        let value = |field, problem: String| ConfigError::Value { field, problem };
+        if self.rpc_urls.is_empty() {
+            return Err(value("rpc_urls", "name at least one endpoint of the chain".into()));
+        }
+        if self.payees.is_empty() {
+            return Err(value("payees", "name at least one operator to collect for".into()));
+        }
+        if self.rows_per_batch == 0 || self.rows_per_batch > ROWS_MAX {
+            return Err(value("rows_per_batch", format!("between 1 and {ROWS_MAX}, which fit one transaction")));
+        }
+        if self.confirmations == 0 || self.confirmations > crate::engine::WATCH_BLOCKS {
+            let most = crate::engine::WATCH_BLOCKS;
+            return Err(value("confirmations", format!("between 1 and {most}")));
+        }
+        let native_coin_price =
+            self.native_coin_price.parse::<Amount>().map_err(|error| value("native_coin_price", error.to_string()))?;
+        Ok(Policy {
+            value_over_gas: self.value_over_gas,
+            native_coin_price,
+            age_max_s: self.age_max.as_secs(),
+            thaw_margin_s: self.thaw_margin.as_secs(),
+            rows_max: self.rows_per_batch,
+        })
+    }
+
+    /// The most to pay, wei per gas.
+    #[must_use]
+    pub fn fee_cap(&self) -> u128 {
+        u128::from(self.fee_cap_gwei) * 1_000_000_000
+    }
+}
+
+/// Reads a deployments file.
+///
+/// # Errors
+/// When it is not there or not one.
+pub fn read_deployment(path: &Path) -> Result<Deployment, ConfigError> {
+    let json =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    Deployment::from_json(&json).map_err(|source| ConfigError::Deployment { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn usable() -> Config {
+        Config {
+            rpc_urls: vec!["http://localhost:8545".parse().unwrap()],
+            payees: vec![Address::repeat_byte(1)],
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn every_field_may_come_from_the_environment() {
+        let all = serde_json::to_value(Config::default()).unwrap();
+        let names: Vec<_> = all.as_object().unwrap().keys().cloned().collect();
+        let mut listed: Vec<_> = FIELDS.iter().map(ToString::to_string).collect();
+        listed.sort();
+
+        assert_eq!(names, listed);
+    }
+
+    #[test]
+    fn refuses_what_cannot_work() {
+        assert!(usable().policy().is_ok());
+        for broken in [
+            Config { rpc_urls: vec![], ..usable() },
+            Config { payees: vec![], ..usable() },
+            Config { rows_per_batch: 0, ..usable() },
+            Config { rows_per_batch: ROWS_MAX + 1, ..usable() },
+            Config { confirmations: 0, ..usable() },
+            Config { native_coin_price: "many".into(), ..usable() },
+        ] {
+            assert!(matches!(broken.policy(), Err(ConfigError::Value { .. })));
+        }
+    }
+
+    #[test]
+    fn flags_go_over_the_file() {
+        #[derive(Serialize)]
+        struct Flags {
+            confirmations: u64,
+        }
+        let file = std::env::temp_dir().join(format!("settler-config-{}.toml", std::process::id()));
+        std::fs::write(&file, "confirmations = 3\nage_max = \"1h\"\n").unwrap();
+
+        let config = Config::load(Some(&file), &Flags { confirmations: 4 }).unwrap();
+        assert_eq!((config.confirmations, config.age_max), (4, Duration::from_secs(3_600)));
+
+        std::fs::write(&file, "confirmation = 3\n").unwrap();
+        assert!(Config::load(Some(&file), &serde_json::json!({})).is_err(), "a misspelt setting is not ignored");
+        std::fs::remove_file(&file).unwrap();
+    }
+}

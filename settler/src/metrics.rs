@@ -1,0 +1,165 @@
+//! What a monitoring system sees. Each settler has a recorder of its own, so that several can live in one process.
+
+use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::api::{IntakeResult, LogSummary};
+
+const METADATA: Metadata<'static> = Metadata::new("settler", Level::INFO, Some("minus_settler"));
+
+/// All of the settler's counters and gauges.
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    /// Looks at the chain that failed.
+    pub failed_looks: Counter,
+    /// Transactions that an endpoint refused.
+    pub refused_sends: Counter,
+    /// Replacements at the same nonce.
+    pub replacements: Counter,
+    /// Transactions that a reorganisation threw out.
+    pub reorganisations: Counter,
+    /// Transactions under enough blocks.
+    pub confirmed: Counter,
+    /// Transactions that reverted.
+    pub reverted: Counter,
+    /// Transactions whose nonce a stranger used.
+    pub lost: Counter,
+    head: Gauge,
+    gas_balance: Gauge,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let counter = |name: &'static str, help: &'static str| {
+            recorder.describe_counter(KeyName::from(name), None, SharedString::from(help));
+            recorder.register_counter(&Key::from_static_name(name), &METADATA)
+        };
+        let gauge = |name: &'static str, help: &'static str| {
+            recorder.describe_gauge(KeyName::from(name), None, SharedString::from(help));
+            recorder.register_gauge(&Key::from_static_name(name), &METADATA)
+        };
+        let failed_looks = counter("settler_failed_looks_total", "Looks at the chain or the log that failed.");
+        let refused_sends = counter("settler_refused_sends_total", "Transactions that an endpoint refused.");
+        let replacements = counter("settler_replacements_total", "Stuck transactions replaced at the same nonce.");
+        let reorganisations = counter("settler_reorganisations_total", "Claims that a reorganisation threw out.");
+        let confirmed = counter("settler_claims_confirmed_total", "Claim transactions under enough blocks.");
+        let reverted = counter("settler_claims_reverted_total", "Claim transactions that reverted.");
+        let lost = counter("settler_claims_lost_total", "Claim transactions whose nonce somebody else used.");
+        let head = gauge("settler_head_block", "The last block seen.");
+        let gas_balance = gauge("settler_gas_balance_gwei", "What the gas key can pay, 10^-9 of the native coin.");
+        for (name, help) in [
+            ("settler_vouchers", "Vouchers by state."),
+            ("settler_vouchers_held", "Vouchers that wait, by why."),
+            ("settler_vouchers_at_risk", "Vouchers that the chain would not pay now: the unsecured exposure (law 12)."),
+            ("settler_transactions", "Transactions by state."),
+            ("settler_paid_base_units", "What all claims moved, token base units."),
+            ("settler_fees_gwei", "What all transactions cost, 10^-9 of the native coin."),
+        ] {
+            recorder.describe_gauge(KeyName::from(name), None, SharedString::from(help));
+        }
+        let handle = recorder.handle();
+        Self {
+            recorder,
+            handle,
+            failed_looks,
+            refused_sends,
+            replacements,
+            reorganisations,
+            confirmed,
+            reverted,
+            lost,
+            head,
+            gas_balance,
+        }
+    }
+}
+
+impl Metrics {
+    /// Notes what became of vouchers that were handed in.
+    pub fn took_in(&self, results: &[IntakeResult]) {
+        for result in results {
+            let word = match result {
+                IntakeResult::Recorded => "recorded",
+                IntakeResult::SameAsBefore => "same_as_before",
+                IntakeResult::Refused { .. } => "refused",
+            };
+            let key = Key::from_parts("settler_intake_total", vec![Label::new("result", word)]);
+            self.recorder.register_counter(&key, &METADATA).increment(1);
+        }
+    }
+
+    /// Notes the last block and what the gas key has.
+    pub fn saw(&self, head: u64, gas_balance_wei: u128) {
+        self.head.set(number(u128::from(head)));
+        self.gas_balance.set(number(gas_balance_wei / 1_000_000_000));
+    }
+
+    /// The text for Prometheus, with the log's counts as they are now.
+    #[must_use]
+    pub fn render(&self, summary: &LogSummary) -> String {
+        let mut paid = 0u128;
+        for (state, count) in &summary.vouchers {
+            self.labelled("settler_vouchers", "state", state.as_str(), count.count);
+            paid = paid.saturating_add(count.paid.base_units());
+        }
+        for (state, count) in &summary.transactions {
+            self.labelled("settler_transactions", "state", state.as_str(), *count);
+        }
+        for hold in crate::store::Hold::ALL {
+            let count = summary.held.get(hold).copied().unwrap_or(0);
+            self.labelled("settler_vouchers_held", "why", hold.as_str(), count);
+        }
+        for (name, value) in [
+            ("settler_vouchers_at_risk", u128::from(summary.at_risk)),
+            ("settler_paid_base_units", paid),
+            ("settler_fees_gwei", u128::from(summary.fees_gwei)),
+        ] {
+            self.recorder.register_gauge(&Key::from_static_name(name), &METADATA).set(number(value));
+        }
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+
+    fn labelled(&self, name: &'static str, label: &'static str, value: &'static str, count: u64) {
+        let key = Key::from_parts(name, vec![Label::new(label, value)]);
+        self.recorder.register_gauge(&key, &METADATA).set(number(u128::from(count)));
+    }
+}
+
+/// Prometheus knows only floats; for display, never for deciding. Exact up to 2^53.
+#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "display only")]
+fn number(value: u128) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Refusal;
+
+    #[test]
+    fn renders_counts_by_label() {
+        let metrics = Metrics::default();
+        metrics.took_in(&[IntakeResult::Recorded, IntakeResult::Refused { reason: Refusal::NotASigner }]);
+        metrics.saw(7, 2_000_000_000);
+        let text = metrics.render(&LogSummary { at_risk: 3, ..LogSummary::default() });
+
+        for line in [
+            "settler_intake_total{result=\"recorded\"} 1",
+            "settler_intake_total{result=\"refused\"} 1",
+            "settler_head_block 7",
+            "settler_gas_balance_gwei 2",
+            "settler_vouchers_at_risk 3",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Which lanes are claimed now, and why. Pure: vouchers, lanes, fee and time go in, batches come out.
+//!
+//! A claim costs native coin and brings tokens, so the policy needs a price between the two. Money that is about to
+//! leave, and what the operator asks for, is claimed whatever the price says.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::Address;
+use minus_bindings::Amount;
+
+use crate::store::{Hold, OpenVoucher, PlannedRow, Reason};
+
+/// A transaction may use no more gas than this (EIP-7825).
+pub const TRANSACTION_GAS_MAX: u64 = 16_777_216;
+/// What one row can cost at the very worst: cold lane, cold open balance, cold delegate, its calldata, with room.
+pub const ROW_GAS_MAX: u64 = 50_000;
+/// What a batch costs before its first row: the transaction, the event, the payee's first credit.
+pub const BATCH_GAS: u64 = 60_000;
+/// What one row usually costs; only for judging what is worth claiming.
+const ROW_GAS_USUAL: u64 = 15_000;
+/// Rows that fit one transaction for certain.
+pub const ROWS_MAX: u64 = (TRANSACTION_GAS_MAX - BATCH_GAS) / ROW_GAS_MAX;
+/// Wei of one native coin.
+const WEI_PER_COIN: u128 = 1_000_000_000_000_000_000;
+
+/// What the operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// A claim must be worth this many times its gas.
+    pub value_over_gas: u64,
+    /// One native coin in tokens.
+    pub native_coin_price: Amount,
+    /// A voucher that waited this long needs to be worth its gas only once.
+    pub age_max_s: u64,
+    /// How long before a notice ends its lane is claimed, whatever it is worth.
+    pub thaw_margin_s: u64,
+    /// Rows of one transaction, at most [`ROWS_MAX`].
+    pub rows_max: u64,
+}
+
+/// What gas costs now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Market {
+    /// Wei per gas that a claim would pay.
+    pub fee_per_gas: u128,
+    /// Is that above the operator's cap? Then only what cannot wait is planned.
+    pub above_cap: bool,
+}
+
+/// Rows for one transaction.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Whom it credits.
+    pub payee: Address,
+    /// Its rows, the urgent ones first.
+    pub rows: Vec<PlannedRow>,
+}
+
+/// What to do now, and why the rest waits.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// To be claimed.
+    pub batches: Vec<Batch>,
+    /// To be left, by voucher.
+    pub holds: Vec<(i64, Hold)>,
+}
+
+/// Looks at each waiting voucher.
+#[must_use]
+pub fn plan(open: &[OpenVoucher], policy: &Policy, market: Market, now: u64) -> Plan {
+    let mut plan = Plan::default();
+    let mut by_payee: BTreeMap<Address, Candidates<'_>> = BTreeMap::new();
+    for voucher in open {
+        match judge(voucher, policy, market, now) {
+            Judgement::Must(reason) => {
+                by_payee.entry(voucher.voucher.payee).or_default().must.push((voucher, reason));
+            }
+            Judgement::May => by_payee.entry(voucher.voucher.payee).or_default().may.push(voucher),
+            Judgement::Hold(hold) => plan.holds.push((voucher.id, hold)),
+        }
+    }
+    for (payee, candidates) in by_payee {
+        candidates.into_batches(payee, policy, market, &mut plan);
+    }
+    plan
+}
+
+enum Judgement {
+    Must(Reason),
+    May,
+    Hold(Hold),
+}
+
+fn judge(open: &OpenVoucher, policy: &Policy, market: Market, now: u64) -> Judgement {
+    let view = &open.view;
+    let cumulative = open.voucher.cumulative;
+    if cumulative <= view.paid {
+        return Judgement::Hold(Hold::Settled);
+    }
+    if now < open.retry_at {
+        return Judgement::Hold(open.held.unwrap_or(Hold::Failed));
+    }
+    let claimable = view.claimable(cumulative);
+    if claimable == Amount::ZERO {
+        return Judgement::Hold(Hold::Unfunded);
+    }
+    if view.signer_ends_at != 0 && now >= view.signer_ends_at {
+        return Judgement::Hold(Hold::BadSignature);
+    }
+
+    let near = |ends_at: u64| ends_at != 0 && now.saturating_add(policy.thaw_margin_s) >= ends_at;
+    let needs_open_balance = cumulative.saturating_sub(view.paid) > view.deposit;
+    if near(view.thaw_ends_at) || (needs_open_balance && near(view.open_thaw_ends_at)) {
+        return Judgement::Must(Reason::Thawing);
+    }
+    if near(view.signer_ends_at) {
+        return Judgement::Must(Reason::SignerEnding);
+    }
+    if open.asked {
+        return Judgement::Must(Reason::Asked);
+    }
+    if market.above_cap {
+        return Judgement::Hold(Hold::NotWorthYet);
+    }
+    let own_gas = gas_value(ROW_GAS_USUAL, market.fee_per_gas, policy.native_coin_price);
+    let aged = now.saturating_sub(open.recorded_at) >= policy.age_max_s;
+    if aged && claimable.base_units() >= own_gas {
+        return Judgement::Must(Reason::Aged);
+    }
+    if claimable.base_units() >= own_gas.saturating_mul(u128::from(policy.value_over_gas)) {
+        return Judgement::May;
+    }
+    Judgement::Hold(Hold::NotWorthYet)
+}
+
+#[derive(Default)]
+struct Candidates<'a> {
+    must: Vec<(&'a OpenVoucher, Reason)>,
+    may: Vec<&'a OpenVoucher>,
+}
+
+impl Candidates<'_> {
+    /// What may be claimed rides along with what must be; alone it has to be worth the batch as well.
+    fn into_batches(self, payee: Address, policy: &Policy, market: Market, plan: &mut Plan) {
+        let Self { mut must, may } = self;
+        let count = u64::try_from(may.len()).unwrap_or(u64::MAX);
+        let gas = BATCH_GAS.saturating_add(ROW_GAS_USUAL.saturating_mul(count));
+        let cost = gas_value(gas, market.fee_per_gas, policy.native_coin_price);
+        let value = may
+            .iter()
+            .fold(0u128, |sum, open| sum.saturating_add(open.view.claimable(open.voucher.cumulative).base_units()));
+        if must.is_empty() && value < cost.saturating_mul(u128::from(policy.value_over_gas)) {
+            plan.holds.extend(may.iter().map(|open| (open.id, Hold::NotWorthYet)));
+            return;
+        }
+        must.sort_by_key(|(open, reason)| (*reason, deadline(open)));
+        let rows: Vec<PlannedRow> = must
+            .into_iter()
+            .chain(may.into_iter().map(|open| (open, Reason::Worth)))
+            .map(|(open, reason)| PlannedRow { id: open.id, voucher: open.voucher, signer: open.signer, reason })
+            .collect();
+        let rows_max = usize::try_from(policy.rows_max.clamp(1, ROWS_MAX)).unwrap_or(1);
+        plan.batches.extend(rows.chunks(rows_max).map(|rows| Batch { payee, rows: rows.to_vec() }));
+    }
+}
+
+fn deadline(open: &OpenVoucher) -> u64 {
+    let view = &open.view;
+    let ends = [view.thaw_ends_at, view.open_thaw_ends_at, view.signer_ends_at];
+    ends.into_iter().filter(|at| *at != 0).min().unwrap_or(u64::MAX)
+}
+
+/// What gas costs in token base units, rounded up.
+fn gas_value(gas: u64, fee_per_gas: u128, native_coin_price: Amount) -> u128 {
+    u128::from(gas).saturating_mul(fee_per_gas).saturating_mul(native_coin_price.base_units()).div_ceil(WEI_PER_COIN)
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

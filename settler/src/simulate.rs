@@ -1,0 +1,139 @@
+//! Asking the chain what a batch would do before paying for it. Rows that would move nothing are left out; if the whole
+//! batch would fail, it is bisected until the row is found that does it (law 5). What simulation did not foresee comes
+//! back as a receipt, see [`crate::sender`].
+
+use alloy::primitives::Address;
+use minus_bindings::{RowResult, SignedVoucher, row};
+
+use crate::chain::{Chain, ChainError};
+use crate::plan::{Batch, TRANSACTION_GAS_MAX};
+use crate::store::{Hold, PlannedRow};
+
+/// Room above the estimate: a lane may change between the two blocks.
+const GAS_ROOM_NUMERATOR: u64 = 5;
+const GAS_ROOM_DENOMINATOR: u64 = 4;
+
+/// A batch that would pay in every row.
+#[derive(Debug, Clone, Default)]
+pub struct Simulated {
+    /// What is left of it.
+    pub rows: Vec<PlannedRow>,
+    /// What was left out, and why.
+    pub holds: Vec<(i64, Hold)>,
+    /// Gas limit for what is left.
+    pub gas_limit: u64,
+}
+
+/// Simulates a batch, leaves out what would not pay, and makes it fit one transaction. What does not fit any more stays
+/// recorded and comes with the next plan.
+///
+/// # Errors
+/// When the chain gives no answer.
+pub async fn simulate(chain: &Chain, from: Address, batch: &Batch) -> Result<Simulated, ChainError> {
+    let mut simulated = Simulated::default();
+    let mut parts = vec![batch.rows.clone()];
+    while let Some(part) = parts.pop() {
+        match chain.simulate(from, batch.payee, packed(&part)).await {
+            Ok(results) => {
+                for (row, result) in part.into_iter().zip(results) {
+                    match verdict(result) {
+                        None => simulated.rows.push(row),
+                        Some(hold) => simulated.holds.push((row.id, hold)),
+                    }
+                }
+            }
+            Err(ChainError::Answered(reason)) => {
+                tracing::warn!(rows = part.len(), %reason, "a simulated claim failed as a whole");
+                bisect(part, &mut parts, &mut simulated.holds);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    fit(chain, from, batch.payee, &mut simulated).await?;
+    Ok(simulated)
+}
+
+/// Finds a gas limit, halving the batch until it is below the cap.
+async fn fit(chain: &Chain, from: Address, payee: Address, simulated: &mut Simulated) -> Result<(), ChainError> {
+    while !simulated.rows.is_empty() {
+        match chain.estimate(from, payee, packed(&simulated.rows)).await {
+            Ok(gas) => {
+                simulated.gas_limit = gas.saturating_mul(GAS_ROOM_NUMERATOR) / GAS_ROOM_DENOMINATOR;
+                if simulated.gas_limit <= TRANSACTION_GAS_MAX {
+                    return Ok(());
+                }
+            }
+            Err(ChainError::Answered(reason)) => {
+                tracing::warn!(rows = simulated.rows.len(), %reason, "a claim cannot be estimated");
+            }
+            Err(error) => return Err(error),
+        }
+        if let [row] = simulated.rows.as_slice() {
+            simulated.holds.push((row.id, Hold::Failed));
+        }
+        simulated.rows.truncate(simulated.rows.len() / 2);
+    }
+    Ok(())
+}
+
+fn bisect(mut part: Vec<PlannedRow>, parts: &mut Vec<Vec<PlannedRow>>, holds: &mut Vec<(i64, Hold)>) {
+    if let [row] = part.as_slice() {
+        holds.push((row.id, Hold::Failed));
+    } else {
+        let rest = part.split_off(part.len() / 2);
+        parts.extend([rest, part]);
+    }
+}
+
+fn packed(rows: &[PlannedRow]) -> alloy::primitives::Bytes {
+    let vouchers: Vec<SignedVoucher> = rows.iter().map(|row| row.voucher).collect();
+    row::pack(&vouchers)
+}
+
+/// Why a row is not worth its gas; none if it is.
+fn verdict(result: RowResult) -> Option<Hold> {
+    match result {
+        RowResult::Paid | RowResult::PartlyPaid => None,
+        RowResult::NothingNew => Some(Hold::Settled),
+        RowResult::Unfunded => Some(Hold::Unfunded),
+        RowResult::BadSignature | RowResult::BadPayer => Some(Hold::BadSignature),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use minus_bindings::Amount;
+
+    use super::*;
+    use crate::store::Reason;
+
+    fn row(id: i64) -> PlannedRow {
+        let voucher =
+            SignedVoucher { payer: Address::ZERO, payee: Address::ZERO, cumulative: Amount::ZERO, signature: [0; 65] };
+        PlannedRow { id, voucher, signer: Address::ZERO, reason: Reason::Worth }
+    }
+
+    #[test]
+    fn bisection_finds_the_row_that_fails() {
+        const POISONED: i64 = 5;
+        let (mut good, mut holds) = (Vec::new(), Vec::new());
+        let mut parts = vec![(0..7).map(row).collect::<Vec<_>>()];
+        while let Some(part) = parts.pop() {
+            if part.iter().any(|row| row.id == POISONED) {
+                bisect(part, &mut parts, &mut holds);
+            } else {
+                good.extend(part.into_iter().map(|row| row.id));
+            }
+        }
+
+        assert_eq!(good, [0, 1, 2, 3, 4, 6]);
+        assert_eq!(holds, [(POISONED, Hold::Failed)]);
+    }
+
+    #[test]
+    fn only_rows_that_pay_are_worth_gas() {
+        for result in RowResult::ALL {
+            assert_eq!(verdict(result).is_none(), result.is_paid());
+        }
+    }
+}

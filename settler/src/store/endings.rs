@@ -1,0 +1,241 @@
+//! What the end of a transaction does to its vouchers. Each ending is one database transaction.
+
+use std::collections::HashMap;
+
+use alloy::primitives::{Address, B256};
+use minus_bindings::Amount;
+use sqlx::{Sqlite, Transaction};
+
+use super::codec;
+use super::open::{Store, StoreError};
+use super::state::Hold;
+
+/// A receipt under enough blocks, with the lanes as the chain showed them afterwards.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// The attempt that was mined.
+    pub hash: B256,
+    /// In which block.
+    pub block: u64,
+    /// Hash of that block.
+    pub block_hash: B256,
+    /// Gas that was used.
+    pub gas_used: u64,
+    /// What it cost, wei.
+    pub fee_wei: u128,
+}
+
+/// What a claim moved: by payer, and the lane's running total afterwards.
+pub type Payments = HashMap<Address, (Amount, Amount)>;
+
+/// Why vouchers go back to waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Mined and reverted.
+    Reverted,
+    /// The nonce was used by a transaction that is not ours.
+    Lost,
+}
+
+#[derive(sqlx::FromRow)]
+struct EndingRow {
+    id: i64,
+    payer: String,
+    payee: String,
+    cumulative: String,
+    recorded_at: i64,
+    asked: Option<i64>,
+}
+
+impl Store {
+    /// A claim is final: each voucher gets what it moved, and what a voucher is still owed is recorded anew (an
+    /// underfunded lane burns no entitlement).
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn confirmed(&self, id: i64, receipt: &Receipt, payments: &Payments) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        put_receipt(&mut transaction, id, receipt, "confirmed").await?;
+        for row in rows(&mut transaction, id).await? {
+            let (moved, paid) = payments.get(&codec::address(&row.payer)?).copied().unwrap_or_default();
+            sqlx::query("update vouchers set state = 'confirmed', paid = $1, held = null where id = $2")
+                .bind(codec::amount_text(moved))
+                .bind(row.id)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("update lanes set lane_paid = $1 where payer = $2 and payee = $3")
+                .bind(codec::amount_text(paid))
+                .bind(&row.payer)
+                .bind(&row.payee)
+                .execute(&mut *transaction)
+                .await?;
+            if codec::amount(&row.cumulative)? > paid {
+                record_rest(&mut transaction, row.id).await?;
+            }
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// A claim moved nothing: its vouchers wait again, until `retry_at`. What the chain holds of them is looked at
+    /// then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn failed(
+        &self,
+        id: i64,
+        failure: Failure,
+        receipt: Option<&Receipt>,
+        retry_at: u64,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        match (failure, receipt) {
+            (Failure::Reverted, Some(receipt)) => put_receipt(&mut transaction, id, receipt, "reverted").await?,
+            _ => {
+                sqlx::query("update transactions set state = 'lost' where id = $1")
+                    .bind(id)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+        }
+        for row in rows(&mut transaction, id).await? {
+            back_to_recorded(&mut transaction, &row, retry_at).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// The chain has paid a voucher, under enough blocks, by a claim that was not ours.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settled_elsewhere(&self, id: i64) -> Result<(), StoreError> {
+        sqlx::query(
+            "update vouchers set state = 'confirmed', paid = $1, held = $2 where id = $3 and state = 'recorded'",
+        )
+        .bind(codec::amount_text(Amount::ZERO))
+        .bind(Hold::Settled.as_str())
+        .bind(id)
+        .execute(self.writer())
+        .await?;
+        Ok(())
+    }
+
+    /// The lanes with something confirmed and nothing waiting, the latest first: payer, payee, highest confirmed
+    /// voucher and its row.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn lanes_at_rest(&self, limit: u32) -> Result<Vec<(Address, Address, Amount, i64)>, StoreError> {
+        let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
+            "select v.payer, v.payee, max(v.cumulative), v.id from vouchers v
+             where v.state = 'confirmed'
+               and not exists (select 1 from vouchers w where w.payer = v.payer and w.payee = v.payee
+                               and w.state <> 'confirmed')
+             group by v.payer, v.payee order by v.id desc limit $1",
+        )
+        .bind(limit)
+        .fetch_all(self.reader())
+        .await?;
+        rows.iter()
+            .map(|(payer, payee, cumulative, id)| {
+                Ok((codec::address(payer)?, codec::address(payee)?, codec::amount(cumulative)?, *id))
+            })
+            .collect()
+    }
+
+    /// The chain has forgotten a confirmed claim: its voucher waits again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn record_again(&self, voucher_id: i64) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        record_rest(&mut transaction, voucher_id).await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+async fn rows(transaction: &mut Transaction<'static, Sqlite>, id: i64) -> Result<Vec<EndingRow>, StoreError> {
+    Ok(sqlx::query_as(
+        "select id, payer, payee, cumulative, recorded_at, asked from vouchers where transaction_id = $1",
+    )
+    .bind(id)
+    .fetch_all(&mut **transaction)
+    .await?)
+}
+
+async fn put_receipt(
+    transaction: &mut Transaction<'static, Sqlite>,
+    id: i64,
+    receipt: &Receipt,
+    state: &'static str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "update transactions set state = $1, mined_hash = $2, mined_block = $3, mined_in = $4, gas_used = $5,
+                                 fee_wei = $6, lost_since = null
+         where id = $7",
+    )
+    .bind(state)
+    .bind(codec::hash_text(receipt.hash))
+    .bind(codec::signed(receipt.block))
+    .bind(codec::hash_text(receipt.block_hash))
+    .bind(codec::signed(receipt.gas_used))
+    .bind(receipt.fee_wei.to_string())
+    .bind(id)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// A copy of a confirmed voucher that waits for the rest, unless something of its lane waits or is under way already.
+/// It does not belong to the request any more that its original answered.
+async fn record_rest(transaction: &mut Transaction<'static, Sqlite>, voucher_id: i64) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into vouchers (payer, payee, cumulative, signer, signature, state, recorded_at)
+         select v.payer, v.payee, v.cumulative, v.signer, v.signature, 'recorded', v.recorded_at
+         from vouchers v
+         where v.id = $1
+           and not exists (select 1 from vouchers w where w.payer = v.payer and w.payee = v.payee
+                           and w.state <> 'confirmed')",
+    )
+    .bind(voucher_id)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Back to waiting, or into the larger voucher of its lane that waits already.
+async fn back_to_recorded(
+    transaction: &mut Transaction<'static, Sqlite>,
+    row: &EndingRow,
+    retry_at: u64,
+) -> Result<(), StoreError> {
+    let merged = sqlx::query(
+        "update vouchers set recorded_at = min(recorded_at, $1), asked = coalesce(asked, $2)
+         where payer = $3 and payee = $4 and state = 'recorded'",
+    )
+    .bind(row.recorded_at)
+    .bind(row.asked)
+    .bind(&row.payer)
+    .bind(&row.payee)
+    .execute(&mut **transaction)
+    .await?
+    .rows_affected();
+    if merged > 0 {
+        sqlx::query("delete from vouchers where id = $1 and state in ('planned', 'submitted')")
+            .bind(row.id)
+            .execute(&mut **transaction)
+            .await?;
+        return Ok(());
+    }
+    sqlx::query(
+        "update vouchers set state = 'recorded', transaction_id = null, reason = null, held = $1, retry_at = $2,
+                             failures = failures + 1
+         where id = $3 and state in ('planned', 'submitted')",
+    )
+    .bind(Hold::Failed.as_str())
+    .bind(codec::signed(retry_at))
+    .bind(row.id)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}

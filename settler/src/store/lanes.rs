@@ -1,0 +1,231 @@
+//! What the planner reads, and the chain's view of each lane.
+
+use alloy::primitives::Address;
+use minus_bindings::{Amount, SignedVoucher};
+use sqlx::{Executor, Sqlite};
+
+use super::codec;
+use super::open::{Store, StoreError};
+use super::state::Hold;
+
+/// One lane as the chain showed it, with what else may pay its vouchers or end them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LaneView {
+    /// Unclaimed in the lane, thawing included.
+    pub deposit: Amount,
+    /// Ever claimed.
+    pub paid: Amount,
+    /// How much of the lane is under notice.
+    pub thawing: Amount,
+    /// When that notice ends, unix seconds; 0 when there is none.
+    pub thaw_ends_at: u64,
+    /// The payer's open balance, thawing included.
+    pub open: Amount,
+    /// How much of that is under notice.
+    pub open_thawing: Amount,
+    /// When that notice ends; 0 when there is none.
+    pub open_thaw_ends_at: u64,
+    /// When the voucher's signer stops being one; 0 when that is not in sight.
+    pub signer_ends_at: u64,
+}
+
+impl LaneView {
+    /// What a claim of this voucher would move now: the difference, as far as there is money.
+    #[must_use]
+    pub fn claimable(&self, cumulative: Amount) -> Amount {
+        let funds = self.deposit.checked_add(self.open).unwrap_or(Amount::MAX);
+        cumulative.saturating_sub(self.paid).min(funds)
+    }
+}
+
+/// A voucher that waits, and in no other state is a voucher of its lane under way.
+#[derive(Debug, Clone)]
+pub struct OpenVoucher {
+    /// Its row.
+    pub id: i64,
+    /// What was signed.
+    pub voucher: SignedVoucher,
+    /// Who signed it.
+    pub signer: Address,
+    /// Since when money of this lane waits, unix seconds.
+    pub recorded_at: u64,
+    /// Not to be planned before.
+    pub retry_at: u64,
+    /// Did the operator ask for it?
+    pub asked: bool,
+    /// Why it was not claimed when last looked at.
+    pub held: Option<Hold>,
+    /// The chain's view of its lane.
+    pub view: LaneView,
+}
+
+#[derive(sqlx::FromRow)]
+struct OpenRow {
+    id: i64,
+    payer: String,
+    payee: String,
+    cumulative: String,
+    signature: String,
+    signer: String,
+    recorded_at: i64,
+    retry_at: i64,
+    asked: Option<i64>,
+    held: Option<String>,
+    lane_deposit: String,
+    lane_paid: String,
+    lane_thawing: String,
+    lane_thaw_ends_at: i64,
+    open_amount: String,
+    open_thawing: String,
+    open_thaw_ends_at: i64,
+    signer_ends_at: i64,
+}
+
+impl OpenRow {
+    fn parse(self) -> Result<OpenVoucher, StoreError> {
+        Ok(OpenVoucher {
+            id: self.id,
+            voucher: SignedVoucher {
+                payer: codec::address(&self.payer)?,
+                payee: codec::address(&self.payee)?,
+                cumulative: codec::amount(&self.cumulative)?,
+                signature: codec::signature(&self.signature)?,
+            },
+            signer: codec::address(&self.signer)?,
+            recorded_at: codec::unsigned(self.recorded_at)?,
+            retry_at: codec::unsigned(self.retry_at)?,
+            asked: self.asked.is_some(),
+            held: self.held.as_deref().map(codec::word).transpose()?,
+            view: LaneView {
+                deposit: codec::amount(&self.lane_deposit)?,
+                paid: codec::amount(&self.lane_paid)?,
+                thawing: codec::amount(&self.lane_thawing)?,
+                thaw_ends_at: codec::unsigned(self.lane_thaw_ends_at)?,
+                open: codec::amount(&self.open_amount)?,
+                open_thawing: codec::amount(&self.open_thawing)?,
+                open_thaw_ends_at: codec::unsigned(self.open_thaw_ends_at)?,
+                signer_ends_at: codec::unsigned(self.signer_ends_at)?,
+            },
+        })
+    }
+}
+
+/// The columns of [`OpenRow`], of vouchers whose lane has nothing under way.
+macro_rules! open_vouchers {
+    ($rest:literal) => {
+        concat!(
+            "select v.id, v.payer, v.payee, v.cumulative, v.signature, v.signer, v.recorded_at, v.retry_at, v.asked,
+                    v.held, l.lane_deposit, l.lane_paid, l.lane_thawing, l.lane_thaw_ends_at, l.open_amount,
+                    l.open_thawing, l.open_thaw_ends_at, l.signer_ends_at
+             from vouchers v join lanes l on l.payer = v.payer and l.payee = v.payee
+             where v.state = 'recorded'
+               and not exists (select 1 from vouchers w where w.payer = v.payer and w.payee = v.payee
+                               and w.state in ('planned', 'submitted')) ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// The vouchers that may be planned: the operator's wishes first, then lanes that are about to close, then the
+    /// oldest; at most `limit`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open_vouchers(&self, limit: u32) -> Result<Vec<OpenVoucher>, StoreError> {
+        let rows: Vec<OpenRow> = sqlx::query_as(open_vouchers!(
+            "order by v.asked is null, l.lane_thaw_ends_at + l.open_thaw_ends_at + l.signer_ends_at = 0,
+                      v.recorded_at, v.id
+             limit $1"
+        ))
+        .bind(limit)
+        .fetch_all(self.reader())
+        .await?;
+        rows.into_iter().map(OpenRow::parse).collect()
+    }
+
+    /// The vouchers whose lane was last read before `seen_before`, the longest ago first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn stale_views(&self, seen_before: u64, limit: u32) -> Result<Vec<OpenVoucher>, StoreError> {
+        let rows: Vec<OpenRow> = sqlx::query_as(open_vouchers!("and l.seen_at <= $1 order by l.seen_at limit $2"))
+            .bind(codec::signed(seen_before))
+            .bind(limit)
+            .fetch_all(self.reader())
+            .await?;
+        rows.into_iter().map(OpenRow::parse).collect()
+    }
+
+    /// Keeps what the chain showed of some lanes at `now`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_views(&self, views: &[(Address, Address, LaneView)], now: u64) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        for (payer, payee, view) in views {
+            put_view(&mut *transaction, *payer, *payee, view, now).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// Notes why vouchers are not claimed. `retry_at` is when to look again at those that failed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn hold(&self, holds: &[(i64, Hold)], retry_at: u64) -> Result<(), StoreError> {
+        if holds.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.begin().await?;
+        for (id, hold) in holds {
+            let again = if matches!(hold, Hold::Failed | Hold::BadSignature) { retry_at } else { 0 };
+            // What the policy said before the operator asked is not an answer to the operator.
+            sqlx::query(
+                "update vouchers set held = $1, retry_at = max(retry_at, $2)
+                 where id = $3 and state = 'recorded' and (asked is null or $1 <> 'not_worth_yet')",
+            )
+            .bind(hold.as_str())
+            .bind(codec::signed(again))
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+}
+
+/// Keeps what the chain showed of one lane.
+pub(super) async fn put_view<'c>(
+    executor: impl Executor<'c, Database = Sqlite>,
+    payer: Address,
+    payee: Address,
+    view: &LaneView,
+    now: u64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into lanes (payer, payee, lane_deposit, lane_paid, lane_thawing, lane_thaw_ends_at, open_amount,
+                            open_thawing, open_thaw_ends_at, signer_ends_at, seen_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         on conflict (payer, payee) do update set
+            lane_deposit = excluded.lane_deposit, lane_paid = excluded.lane_paid,
+            lane_thawing = excluded.lane_thawing, lane_thaw_ends_at = excluded.lane_thaw_ends_at,
+            open_amount = excluded.open_amount, open_thawing = excluded.open_thawing,
+            open_thaw_ends_at = excluded.open_thaw_ends_at, signer_ends_at = excluded.signer_ends_at,
+            seen_at = excluded.seen_at",
+    )
+    .bind(codec::address_text(payer))
+    .bind(codec::address_text(payee))
+    .bind(codec::amount_text(view.deposit))
+    .bind(codec::amount_text(view.paid))
+    .bind(codec::amount_text(view.thawing))
+    .bind(codec::signed(view.thaw_ends_at))
+    .bind(codec::amount_text(view.open))
+    .bind(codec::amount_text(view.open_thawing))
+    .bind(codec::signed(view.open_thaw_ends_at))
+    .bind(codec::signed(view.signer_ends_at))
+    .bind(codec::signed(now))
+    .execute(executor)
+    .await?;
+    Ok(())
+}

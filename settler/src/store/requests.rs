@@ -1,0 +1,110 @@
+//! The operator's "claim now", durable: a settler that restarts in between goes on with it.
+
+use super::codec;
+use super::open::{Store, StoreError};
+use super::state::{Hold, VoucherState};
+use crate::api::{ClaimLine, ClaimProgress};
+
+#[derive(sqlx::FromRow)]
+struct ClaimRow {
+    payer: String,
+    payee: String,
+    cumulative: String,
+    state: String,
+    held: Option<String>,
+    paid: Option<String>,
+    transaction: Option<String>,
+    block: Option<i64>,
+}
+
+/// How many lines an answer lists; the counts are complete all the same (law 13).
+const LINES_MAX: u32 = 10_000;
+
+impl Store {
+    /// Marks every voucher that is not confirmed as asked for, whatever held it before. Gives the request's number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ask(&self, now: u64) -> Result<i64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let id: i64 = sqlx::query_scalar("insert into requests (asked_at) values ($1) returning id")
+            .bind(codec::signed(now))
+            .fetch_one(&mut *transaction)
+            .await?;
+        sqlx::query(
+            "update vouchers set asked = $1, held = null, retry_at = 0 where state in ('recorded', 'planned', 'submitted')",
+        )
+        .bind(id)
+        .execute(&mut *transaction)
+        .await?;
+        // What was held is to be judged by a fresh look at the chain, not by what was seen before the question.
+        sqlx::query(
+            "update lanes set seen_at = 0
+             where exists (select 1 from vouchers v where v.payer = lanes.payer and v.payee = lanes.payee
+                           and v.state = 'recorded')",
+        )
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(id)
+    }
+
+    /// How far a request is, or none if there is no such request.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn progress(&self, id: i64) -> Result<Option<ClaimProgress>, StoreError> {
+        let known: Option<i64> =
+            sqlx::query_scalar("select id from requests where id = $1").bind(id).fetch_optional(self.writer()).await?;
+        if known.is_none() {
+            return Ok(None);
+        }
+        let rows: Vec<ClaimRow> = sqlx::query_as(
+            "select v.payer, v.payee, v.cumulative, v.state, v.held, v.paid,
+                    coalesce(t.mined_hash, (select a.hash from attempts a where a.transaction_id = t.id
+                                            order by a.signed_at_block desc, a.rowid desc limit 1)) as \"transaction\",
+                    t.mined_block as block
+             from vouchers v left join transactions t on t.id = v.transaction_id
+             where v.asked = $1 order by v.id limit $2",
+        )
+        .bind(id)
+        .bind(LINES_MAX)
+        .fetch_all(self.writer())
+        .await?;
+        let claims = rows.into_iter().map(ClaimRow::parse).collect::<Result<Vec<_>, _>>()?;
+
+        let counts: Vec<(String, bool, i64)> = sqlx::query_as(
+            "select state, held is not null as held, count(*) from vouchers where asked = $1
+             group by state, held is not null",
+        )
+        .bind(id)
+        .fetch_all(self.writer())
+        .await?;
+        let mut progress = ClaimProgress { request: id, open: 0, confirmed: 0, held: 0, done: false, claims };
+        for (state, held, count) in counts {
+            let count = codec::unsigned(count)?;
+            match (codec::word::<VoucherState>(&state)?, held) {
+                (VoucherState::Confirmed, _) => progress.confirmed += count,
+                (VoucherState::Recorded, true) => progress.held += count,
+                _ => progress.open += count,
+            }
+        }
+        progress.done = progress.open == 0;
+        Ok(Some(progress))
+    }
+}
+
+impl ClaimRow {
+    fn parse(self) -> Result<ClaimLine, StoreError> {
+        Ok(ClaimLine {
+            payer: codec::address(&self.payer)?,
+            payee: codec::address(&self.payee)?,
+            cumulative: codec::amount(&self.cumulative)?,
+            state: codec::word(&self.state)?,
+            held: self.held.as_deref().map(codec::word::<Hold>).transpose()?,
+            paid: self.paid.as_deref().map(codec::amount).transpose()?,
+            transaction: self.transaction.as_deref().map(codec::hash).transpose()?,
+            block: self.block.map(codec::unsigned).transpose()?,
+        })
+    }
+}

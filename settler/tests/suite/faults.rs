@@ -1,0 +1,347 @@
+//! Misfortunes: whatever happens, each voucher is paid exactly once and none is lost.
+
+use std::time::Duration;
+
+use alloy::network::TransactionBuilder;
+use alloy::primitives::U256;
+use alloy::providers::Provider;
+use alloy::rpc::types::TransactionRequest;
+use minus_bindings::Amount;
+use minus_settler::chain::Chain;
+use minus_settler::metrics::Metrics;
+use minus_settler::sender::{Moment, Sender};
+use minus_settler::store::{PlannedRow, Reason, Store, TransactionState, VoucherState};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::world::{COIN, Settler, World, tokens, under_way, until};
+
+async fn done(settler: &Settler<'_>, request: i64) {
+    until("the request is done", async || settler.progress(request).await.done.then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_was_stored_and_not_sent_is_sent_after_the_restart() {
+    let world = World::new().await;
+    let payer = world.payer("10").await;
+    // An endpoint that refuses everything of this key: the transaction stays where it was stored.
+    world.anvil.give_gas(world.gas_key.address(), 0).await;
+    let settler = world.settler().await;
+    settler.record(world.voucher(&payer, "1")).await;
+    let request = settler.ask().await.request;
+    let stored = until("a claim is stored", async || settler.status().await.transactions.into_iter().next()).await;
+    assert_eq!((stored.state, stored.nonce), (TransactionState::Planned, 0));
+    assert_eq!(settler.get("health/ready").await.status(), 503, "an empty gas key is no good state");
+    settler.kill();
+
+    world.anvil.give_gas(world.gas_key.address(), COIN).await;
+    let settler = world.settler().await;
+    done(&settler, request).await;
+
+    let mined = &settler.status().await.transactions[0];
+    assert_eq!((mined.state, mined.hash), (TransactionState::Confirmed, stored.hash), "the very same bytes");
+    assert_eq!(world.earned().await, tokens("1"));
+    assert_eq!(world.gas_transactions().await, 1);
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_was_mined_while_the_settler_was_dead_is_recognised() {
+    let world = World::new().await;
+    let payer = world.payer("10").await;
+    let settler = world.settler().await;
+    settler.record(world.voucher(&payer, "1")).await;
+    world.anvil.automine(false).await;
+    let request = settler.ask().await.request;
+    let hash = under_way(&settler).await;
+    settler.kill();
+    world.anvil.mine(1).await;
+    world.anvil.automine(true).await;
+
+    let settler = world.settler().await;
+    done(&settler, request).await;
+
+    let progress = settler.progress(request).await;
+    assert_eq!((progress.claims[0].transaction, progress.claims[0].paid), (Some(hash), Some(tokens("1"))));
+    assert_eq!(world.gas_transactions().await, 1);
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorganisation_before_confirmation_sends_the_claim_again() {
+    let world = World::new().await;
+    let payer = world.payer("10").await;
+    world.anvil.mine(5).await;
+    let mut config = world.config();
+    config.confirmations = 3;
+    let settler = world.settler_with(config).await;
+    settler.record(world.voucher(&payer, "1")).await;
+    let request = settler.ask().await.request;
+    until("it is seen in a block", async || settler.status().await.transactions.first().and_then(|line| line.block))
+        .await;
+
+    world.anvil.automine(false).await;
+    world.anvil.reorg(1).await;
+    assert_eq!(world.paid(&payer).await, Amount::ZERO);
+    until("it is out of the block again", async || {
+        let metrics = settler.get("metrics").await.text().await.unwrap();
+        metrics.contains("settler_reorganisations_total 1").then_some(())
+    })
+    .await;
+    let waiting = under_way(&settler).await;
+    until("it waits again", async || world.anvil.is_waiting(waiting).await.then_some(())).await;
+
+    world.anvil.mine(3).await;
+    done(&settler, request).await;
+    assert_eq!(world.earned().await, tokens("1"));
+    assert_eq!(settler.status().await.transactions.len(), 1);
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorganisation_after_confirmation_sends_the_claim_again() {
+    let world = World::new().await;
+    let payer = world.payer("10").await;
+    world.anvil.mine(5).await;
+    let settler = world.settler().await;
+    settler.record(world.voucher(&payer, "1")).await;
+    settler.claim_now().await;
+    world.anvil.automine(false).await;
+    world.anvil.reorg(1).await;
+    world.anvil.mine(1).await;
+    assert_eq!(world.paid(&payer).await, Amount::ZERO);
+
+    until("it is under way again", async || {
+        (settler.status().await.summary.vouchers[&VoucherState::Submitted].count == 1).then_some(())
+    })
+    .await;
+    world.anvil.mine(1).await;
+    until("it is confirmed again", async || {
+        (settler.status().await.summary.vouchers[&VoucherState::Confirmed].count == 1).then_some(())
+    })
+    .await;
+    assert_eq!(world.earned().await, tokens("1"));
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_after_the_chain_forgot_a_claim_records_it_again() {
+    let world = World::new().await;
+    let payer = world.payer("10").await;
+    world.anvil.mine(5).await;
+    let settler = world.settler().await;
+    settler.record(world.voucher(&payer, "1")).await;
+    settler.claim_now().await;
+    settler.end().await;
+
+    // So deep that only the comparison at the start can notice.
+    world.anvil.reorg(1).await;
+    world.anvil.mine(100).await;
+
+    let settler = world.settler().await;
+    until("the voucher waits again", async || {
+        (settler.status().await.summary.vouchers[&VoucherState::Recorded].count == 1).then_some(())
+    })
+    .await;
+    assert_eq!(settler.claim_now().await.confirmed, 1);
+    assert_eq!(world.earned().await, tokens("1"));
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_claim_is_replaced_at_the_same_nonce_with_a_higher_fee() {
+    let world = World::new().await;
+    let payer = world.payer("10").await;
+    let mut config = world.config();
+    config.replace_after_blocks = 3;
+    let settler = world.settler_with(config).await;
+    settler.record(world.voucher(&payer, "1")).await;
+    world.anvil.automine(false).await;
+    let request = settler.ask().await.request;
+    let stuck = under_way(&settler).await;
+
+    world.anvil.forget_waiting().await;
+    world.anvil.mine(4).await;
+    let replacement = until("it is replaced", async || {
+        let hash = settler.status().await.transactions[0].hash?;
+        (hash != stuck && world.anvil.is_waiting(hash).await).then_some(hash)
+    })
+    .await;
+    let transaction = world.anvil.provider.get_transaction_by_hash(replacement).await.unwrap().unwrap();
+    assert_eq!(alloy::consensus::Transaction::nonce(&transaction), 0);
+    world.anvil.mine(1).await;
+    done(&settler, request).await;
+
+    assert_eq!(settler.progress(request).await.claims[0].transaction, Some(replacement));
+    assert_eq!((world.earned().await, world.gas_transactions().await), (tokens("1"), 1));
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_that_a_stranger_used_costs_a_claim_nothing_but_time() {
+    let world = World::new().await;
+    let payer = world.payer("10").await;
+    let settler = world.settler().await;
+    settler.record(world.voucher(&payer, "1")).await;
+    world.anvil.automine(false).await;
+    let request = settler.ask().await.request;
+    under_way(&settler).await;
+
+    // Somebody uses the gas key, against all advice, and is faster.
+    world.anvil.forget_waiting().await;
+    let intruder = world.as_signer(&world.gas_key);
+    let transfer = TransactionRequest::default().with_to(world.payee()).with_value(U256::from(1)).with_nonce(0);
+    let transfer = intruder.send_transaction(transfer).await.unwrap();
+    world.anvil.automine(true).await;
+    world.anvil.mine(1).await;
+    assert!(transfer.get_receipt().await.unwrap().status());
+    world.anvil.mine(5).await;
+
+    until("it is claimed with the next nonce", async || {
+        world.anvil.mine(1).await;
+        (world.paid(&payer).await == tokens("1")).then_some(())
+    })
+    .await;
+    done(&settler, request).await;
+    let status = settler.status().await;
+    assert_eq!(status.summary.transactions[&TransactionState::Lost], 1);
+    assert_eq!(status.summary.transactions[&TransactionState::Confirmed], 1);
+    assert_eq!(world.earned().await, tokens("1"));
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reverted_claim_is_not_dropped() {
+    let world = World::new().await;
+    let payer = world.payer("10").await;
+    let settler = world.settler().await;
+    settler.record(world.voucher(&payer, "1")).await;
+    settler.end().await;
+
+    // A claim with too little gas, which simulation would have prevented, stored and sent as the settler does it.
+    let store = Store::open(&world.config().database).await.unwrap();
+    let sender = Sender {
+        chain: Chain::connect(std::slice::from_ref(&world.anvil.url), world.deployment).await.unwrap(),
+        store: store.clone(),
+        key: world.gas_key.clone(),
+        metrics: Metrics::default(),
+        fee_cap: u128::MAX,
+        confirmations: 1,
+        replace_after_blocks: 5,
+    };
+    let open = store.open_vouchers(10).await.unwrap();
+    let rows = open
+        .iter()
+        .map(|open| PlannedRow { id: open.id, voucher: open.voucher, signer: open.signer, reason: Reason::Asked })
+        .collect();
+    let moment = Moment {
+        head: sender.chain.head().await.unwrap(),
+        priority_fee: 1_000_000_000,
+        transaction_count: 0,
+        now: 0,
+        first: false,
+    };
+    sender.claim(world.payee(), rows, 30_000, 0, &moment).await.unwrap().unwrap();
+    until("it was mined", async || (world.gas_transactions().await == 1).then_some(())).await;
+    assert_eq!(world.earned().await, Amount::ZERO);
+    store.close().await;
+
+    let settler = world.settler().await;
+    until("it is seen to have failed", async || {
+        (settler.status().await.summary.transactions[&TransactionState::Reverted] == 1).then_some(())
+    })
+    .await;
+    assert_eq!(settler.claim_now().await.confirmed, 1);
+    assert_eq!(world.earned().await, tokens("1"));
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_endpoint_takes_over_from_a_dead_one() {
+    let world = World::new().await;
+    let payer = world.payer("10").await;
+    let mut config = world.config();
+    config.rpc_urls.insert(0, "http://127.0.0.1:9".parse().unwrap());
+    let settler = world.settler_with(config).await;
+
+    settler.record(world.voucher(&payer, "1")).await;
+    assert_eq!(settler.claim_now().await.confirmed, 1);
+    assert_eq!(settler.get("health/ready").await.status(), 200);
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refuses_to_start_on_another_chain() {
+    let world = World::new().await;
+    let wrong = minus_bindings::Deployment { chain_id: 1, ..world.deployment };
+    std::fs::write(world.path("deployment.json"), wrong.to_json()).unwrap();
+
+    let started = minus_settler::spawn_with_key(world.config(), world.gas_key.clone()).await;
+
+    assert!(started.unwrap_err().to_string().contains("chain"), "the reason is told");
+}
+
+/// Vouchers keep coming, blocks come when they please, and the settler dies and starts at random moments, also under
+/// a reorganisation. In the end the chain has paid exactly the last voucher of each lane.
+#[tokio::test(flavor = "multi_thread")]
+async fn random_deaths_lose_nothing_and_pay_nothing_twice() {
+    // SETTLER_SEEDS=20 runs as many worlds instead of one.
+    let seeds = std::env::var("SETTLER_SEEDS").map_or(1, |seeds| seeds.parse().unwrap());
+    for seed in 1..=seeds {
+        die_at_random(seed).await;
+    }
+}
+
+async fn die_at_random(seed: u64) {
+    const DEATHS: u64 = 25;
+    const PAYERS: usize = 3;
+    let world = World::new().await;
+    let mut payers = Vec::new();
+    for _ in 0..PAYERS {
+        payers.push(world.payer("10").await);
+    }
+    world.anvil.mine(10).await;
+    world.anvil.automine(false).await;
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut config = world.config();
+    config.confirmations = 2;
+    config.replace_after_blocks = 2;
+    config.poll_interval = Duration::from_millis(10);
+    let mut totals = [0u64; PAYERS];
+
+    for death in 0..DEATHS {
+        let settler = world.settler_with(config.clone()).await;
+        let index = random.random_range(0..PAYERS);
+        totals[index] += random.random_range(1..100_000u64);
+        let total = Amount::from_base_units(u128::from(totals[index])).unwrap();
+        settler.record(world.voucher(&payers[index], &total.to_string())).await;
+        settler.ask().await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..120))).await;
+        if random.random_bool(0.6) {
+            world.anvil.mine(random.random_range(1..3)).await;
+        }
+        if random.random_bool(0.2) {
+            world.anvil.forget_waiting().await;
+        }
+        if death % 8 == 7 {
+            world.anvil.reorg(1).await;
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
+        settler.kill();
+    }
+
+    world.anvil.automine(true).await;
+    let settler = world.settler_with(config).await;
+    let request = settler.ask().await.request;
+    until("all is claimed", async || {
+        world.anvil.mine(1).await;
+        settler.progress(request).await.done.then_some(())
+    })
+    .await;
+    for (payer, total) in payers.iter().zip(totals) {
+        assert_eq!(world.paid(payer).await.base_units(), u128::from(total), "seed {seed}");
+    }
+    assert_eq!(world.earned().await.base_units(), totals.iter().map(|total| u128::from(*total)).sum::<u128>());
+    assert!(world.gas_balance().await < U256::from(1_000 * COIN), "the gas key paid, and owns nothing else");
+    settler.end().await;
+}

@@ -1,0 +1,10 @@
+//! The settler against a real chain (anvil) and a real file. Each test has a world of its own.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod anvil;
+mod claims;
+mod commands;
+mod faults;
+mod intake;
+mod model;
+mod world;

@@ -1,0 +1,221 @@
+//! The log against a plain model: random vouchers, plans, confirmations, failures and reorganisations, and after each
+//! step the invariants
+//!
+//! - law 8, nothing is lost: if a lane's best voucher is above what the chain has paid, it is in a row that is not at
+//!   its end;
+//! - law 3, nothing is paid twice: the confirmed rows of a lane add up to what the chain has paid;
+//! - a lane has at most one voucher waiting and one under way.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::{Address, B256, Bytes};
+use minus_bindings::{Amount, SignedVoucher};
+use minus_settler::api::LaneLine;
+use minus_settler::store::endings::{Failure, Payments, Receipt};
+use minus_settler::store::{
+    Attempt, CheckedVoucher, LaneView, NewTransaction, PlannedRow, Reason, Recording, Store, VoucherState,
+};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tempfile::TempDir;
+
+const PAYEE: Address = Address::repeat_byte(0xaa);
+const GAS_KEY: Address = Address::repeat_byte(0x99);
+const LANES: u8 = 3;
+const STEPS: usize = 250;
+
+fn units(units: u64) -> Amount {
+    Amount::from_base_units(u128::from(units)).unwrap()
+}
+
+/// One transaction as the model's chain sees it.
+struct Sent {
+    id: i64,
+    rows: Vec<(Address, u64)>,
+    /// What each payer paid in it, if it is in a block.
+    moved: Option<BTreeMap<Address, u64>>,
+    live: bool,
+}
+
+struct Model {
+    store: Store,
+    random: StdRng,
+    best: BTreeMap<Address, u64>,
+    paid: BTreeMap<Address, u64>,
+    sent: Vec<Sent>,
+    /// Those in a block, in the chain's order.
+    mined: Vec<usize>,
+    time: u64,
+}
+
+impl Model {
+    async fn step(&mut self) {
+        self.time += 1;
+        match self.random.random_range(0..10) {
+            0..=3 => self.hand_in().await,
+            4 | 5 => self.plan().await,
+            6 | 7 => self.confirm().await,
+            8 => self.fail().await,
+            _ => self.reorganise().await,
+        }
+        self.check().await;
+    }
+
+    async fn hand_in(&mut self) {
+        let payer = Address::repeat_byte(self.random.random_range(1..=LANES));
+        let best = self.best.get(&payer).copied().unwrap_or(0);
+        let cumulative = (best + self.random.random_range(0..6)).saturating_sub(2);
+        let voucher = SignedVoucher { payer, payee: PAYEE, cumulative: units(cumulative), signature: [27; 65] };
+        let checked = CheckedVoucher { voucher, signer: payer, view: LaneView::default() };
+
+        let outcome = self.store.record(&[checked], 100, self.time).await.unwrap();
+
+        let expected = if cumulative > best { Recording::Recorded } else { Recording::SameAsBefore };
+        assert_eq!(outcome, [expected]);
+        if cumulative > 0 {
+            self.best.insert(payer, best.max(cumulative));
+        }
+    }
+
+    async fn plan(&mut self) {
+        let open = self.store.open_vouchers(100).await.unwrap();
+        if open.is_empty() {
+            return;
+        }
+        let nonce = u64::try_from(self.sent.len()).unwrap();
+        let rows: Vec<PlannedRow> = open
+            .iter()
+            .map(|open| PlannedRow { id: open.id, voucher: open.voucher, signer: open.signer, reason: Reason::Worth })
+            .collect();
+        let attempt = Attempt {
+            hash: B256::left_padding_from(&nonce.to_be_bytes()),
+            raw: Bytes::from_static(&[1]).to_vec(),
+            max_fee: 1,
+            priority_fee: 1,
+            signed_at_block: self.time,
+        };
+        // Now and then a larger voucher comes while the bytes are being signed.
+        if self.random.random_bool(0.5) {
+            self.hand_in().await;
+        }
+        let new = NewTransaction { sender: GAS_KEY, nonce, payee: PAYEE, gas_limit: 1, attempt, rows: rows.clone() };
+        let id = self.store.plan(&new, self.time).await.unwrap().unwrap();
+        assert_eq!(self.store.plan(&new, self.time).await.unwrap(), None, "a nonce is used once");
+        self.store.submitted(id).await.unwrap();
+        let rows = rows
+            .iter()
+            .map(|row| (row.voucher.payer, u64::try_from(row.voucher.cumulative.base_units()).unwrap()))
+            .collect();
+        self.sent.push(Sent { id, rows, moved: None, live: true });
+    }
+
+    fn any_live(&mut self) -> Option<usize> {
+        let live: Vec<usize> = (0..self.sent.len()).filter(|index| self.sent[*index].live).collect();
+        if live.is_empty() { None } else { Some(live[self.random.random_range(0..live.len())]) }
+    }
+
+    fn receipt(&self) -> Receipt {
+        let block_hash = B256::left_padding_from(&self.time.to_be_bytes());
+        Receipt { hash: block_hash, block: self.time, block_hash, gas_used: 1, fee_wei: 1 }
+    }
+
+    /// The chain pays each row's difference, or only a part of it.
+    async fn confirm(&mut self) {
+        let Some(index) = self.any_live() else { return };
+        let mut moved = BTreeMap::new();
+        let mut payments = Payments::new();
+        for (payer, cumulative) in &self.sent[index].rows {
+            let paid = self.paid.entry(*payer).or_default();
+            let due = cumulative.saturating_sub(*paid);
+            let pays = if self.random.random_bool(0.3) { due / 2 } else { due };
+            *paid += pays;
+            moved.insert(*payer, pays);
+            payments.insert(*payer, (units(pays), units(*paid)));
+        }
+        let receipt = self.receipt();
+        self.mined.push(index);
+        let sent = &mut self.sent[index];
+        (sent.moved, sent.live) = (Some(moved), false);
+        self.store.confirmed(sent.id, &receipt, &payments).await.unwrap();
+    }
+
+    async fn fail(&mut self) {
+        let Some(index) = self.any_live() else { return };
+        self.sent[index].live = false;
+        let id = self.sent[index].id;
+        if self.random.random_bool(0.5) {
+            self.store.failed(id, Failure::Reverted, Some(&self.receipt()), 0).await.unwrap();
+        } else {
+            self.store.failed(id, Failure::Lost, None, 0).await.unwrap();
+        }
+    }
+
+    /// The chain undoes its last claim, as a reorganisation undoes its last blocks.
+    async fn reorganise(&mut self) {
+        let Some(index) = self.mined.pop() else { return };
+        let sent = &mut self.sent[index];
+        for (payer, amount) in sent.moved.take().unwrap_or_default() {
+            *self.paid.entry(payer).or_default() -= amount;
+        }
+        sent.live = true;
+        self.store.back_to_planned(sent.id).await.unwrap();
+    }
+
+    async fn check(&self) {
+        let lines: Vec<LaneLine> = self.store.lane_lines().await.unwrap();
+        for (payer, best) in &self.best {
+            let paid = self.paid.get(payer).copied().unwrap_or(0);
+            let of_lane: Vec<&LaneLine> = lines.iter().filter(|line| line.payer == *payer).collect();
+            let waiting = of_lane.iter().filter(|line| line.state == VoucherState::Recorded).count();
+            assert!(waiting <= 1 && of_lane.len() - waiting <= 1, "one waits, one is under way");
+            let answered_for = of_lane.iter().map(|line| line.cumulative).max().unwrap_or_default();
+            assert!(paid >= *best || answered_for == units(*best), "lost: {best} of {payer}, {paid} paid");
+        }
+        let confirmed = self.store.summary().await.unwrap().vouchers[&VoucherState::Confirmed].paid;
+        assert_eq!(confirmed, units(self.paid.values().sum()), "the log says what the chain has paid");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_agrees_with_the_model_after_every_step() {
+    for seed in 1..=4 {
+        let dir = TempDir::new().unwrap();
+        let store = Store::open(&format!("sqlite:{}", dir.path().join("settler.db").display())).await.unwrap();
+        let mut model = Model {
+            store,
+            random: StdRng::seed_from_u64(seed),
+            best: BTreeMap::new(),
+            paid: BTreeMap::new(),
+            sent: Vec::new(),
+            mined: Vec::new(),
+            time: 1,
+        };
+        for _ in 0..STEPS {
+            model.step().await;
+        }
+        model.store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refuses_more_lanes_than_the_limit_and_keeps_nothing_of_the_batch() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(&format!("sqlite:{}", dir.path().join("settler.db").display())).await.unwrap();
+    let checked = |payer: u8| CheckedVoucher {
+        voucher: SignedVoucher {
+            payer: Address::repeat_byte(payer),
+            payee: PAYEE,
+            cumulative: units(1),
+            signature: [27; 65],
+        },
+        signer: Address::repeat_byte(payer),
+        view: LaneView::default(),
+    };
+
+    assert!(store.record(&[checked(1), checked(2), checked(3)], 2, 1).await.is_err());
+    assert!(store.lane_lines().await.unwrap().is_empty(), "all of a batch or nothing");
+    assert_eq!(store.record(&[checked(1), checked(2)], 2, 1).await.unwrap(), [Recording::Recorded; 2]);
+    assert!(store.record(&[checked(3)], 2, 1).await.is_err());
+    assert_eq!(store.record(&[checked(1)], 2, 1).await.unwrap(), [Recording::SameAsBefore], "known lanes go on");
+    store.close().await;
+}
