@@ -1,1 +1,13 @@
-//! Placeholder.
+//! Watches all parts of Layer Minus.
+//!
+//! - [`compile`]: the contracts from source; what `bindings/abi` is held to.
+//! - [`evm`]: the contracts in an EVM in memory, with named actors and typed calls.
+//! - [`world`]: a whole network of real processes on a real chain.
+//! - [`journey`]: the whole road through it, which the demo shows and the end-to-end suites walk.
+//! - [`sabotage`]: what must not go unnoticed on that road.
+
+pub mod compile;
+pub mod evm;
+pub mod journey;
+pub mod sabotage;
+pub mod world;

@@ -1,0 +1,16 @@
+//! The contracts in an EVM in memory, for tests that ask them everything and wait for nothing. From the outside in:
+//!
+//! - [`world`]: deploys Layer Minus from source; verbs for what actors do in it.
+//! - [`actor`]: who does it: named, with a key that is always the same.
+//! - [`outcome`]: what a call gives: a typed return with logs and gas, or the decoded refusal.
+//! - [`chain`]: the EVM itself: accounts, a clock, one transaction at a time.
+
+pub mod actor;
+pub mod chain;
+pub mod outcome;
+pub mod world;
+
+pub use actor::Actor;
+pub use chain::CHAIN_ID;
+pub use outcome::{Receipt, Refusal, assert_refused};
+pub use world::{Claim, Contract, TestReserve, World, units};
