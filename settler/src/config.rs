@@ -245,6 +245,21 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_shows_every_setting_with_a_value_that_works() {
+        let readme = include_str!("../README.md");
+        let sample = readme.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let table: serde_json::Value = Figment::from(Toml::string(sample)).extract().unwrap();
+        let config: Config =
+            Figment::from(Serialized::defaults(Config::default())).merge(Toml::string(sample)).extract().unwrap();
+
+        assert_eq!(table.as_object().unwrap().len(), FIELDS.len());
+        assert!(config.policy().is_ok());
+        let defaults = Config { rpc_urls: config.rpc_urls.clone(), payees: config.payees.clone(), ..Config::default() };
+        assert_eq!(config.policy().unwrap(), defaults.policy().unwrap(), "the sample shows the defaults");
+        assert_eq!((config.confirmations, config.fee_cap_gwei), (defaults.confirmations, defaults.fee_cap_gwei));
+    }
+
+    #[test]
     fn flags_go_over_the_file() {
         #[derive(Serialize)]
         struct Flags {

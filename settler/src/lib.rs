@@ -84,7 +84,7 @@ pub enum RunError {
     Panic(#[from] tokio::task::JoinError),
 }
 
-/// A running settler.
+/// A running settler. Dropped, it stops where it stands, as in a crash: nothing is lost by that either.
 #[derive(Debug)]
 pub struct Handle {
     /// Where nodes hand in vouchers.

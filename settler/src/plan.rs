@@ -12,7 +12,8 @@ use crate::store::{Hold, OpenVoucher, PlannedRow, Reason};
 
 /// A transaction may use no more gas than this (EIP-7825).
 pub const TRANSACTION_GAS_MAX: u64 = 16_777_216;
-/// What one row can cost at the very worst: cold lane, cold open balance, cold delegate, its calldata, with room.
+/// What one row can cost at the very worst: a lane's first write, a cold open balance, a cold delegate, its calldata,
+/// with room. A test claims [`ROWS_MAX`] such rows at once.
 pub const ROW_GAS_MAX: u64 = 50_000;
 /// What a batch costs before its first row: the transaction, the event, the payee's first credit.
 pub const BATCH_GAS: u64 = 60_000;

@@ -19,7 +19,7 @@ use crate::world::{binaries, people::Person};
 const PREPAID_TOKENS: &str = "10";
 
 /// How long the books may take to become equal: relays ask for vouchers every second, claims wait for two blocks.
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A customer with a prepaid, entrusted wallet that is offline, and a sender without an account.
 #[derive(Debug)]
@@ -79,16 +79,17 @@ pub async fn settle(network: &Network, travellers: &Travellers) -> Result<Vec<Pa
 
 async fn claim_and_compare(network: &Network, travellers: &Travellers) -> Result<Vec<Payment>> {
     for operator in &network.operators {
-        claim(operator).await?;
+        claim(operator, "30s").await?;
     }
     let payments = payments(network, travellers).await?;
     reconcile(&payments)?;
     Ok(payments)
 }
 
-async fn claim(operator: &Operator) -> Result<()> {
+/// Lets an operator's settler claim all it can, and waits so long for the confirmation.
+pub async fn claim(operator: &Operator, timeout: &str) -> Result<()> {
     Call::new(&binaries::program("settler"))
-        .arguments(["claim", "--now", "--json", "--url", &operator.settler_admin])
+        .arguments(["claim", "--now", "--json", "--timeout", timeout, "--url", &operator.settler_admin])
         .run()
         .await
 }
@@ -119,7 +120,7 @@ pub async fn payments(network: &Network, travellers: &Travellers) -> Result<Vec<
         // A relay has one count of bytes; here no tariff changed, so there is one price for all of them.
         let first = owed.lines.first().context("the agent's account of a relay has no line")?;
         let meter = Meter { relayed: earned.inbound_bytes + earned.outbound_bytes, ..Meter::default() };
-        let earned_lines = [MeterLine { meter, ..first.clone() }];
+        let earned_lines = [MeterLine { meter, ..*first }];
         payments.push(Payment {
             payer: format!("{} (agent)", agent.name),
             payee: format!("{} (relay)", relay.name),

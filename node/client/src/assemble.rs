@@ -82,12 +82,7 @@ pub async fn place(store: &Store, file: &WholeFile, directory: &Path) -> Result<
 }
 
 /// Writes all parts and says whether they are what the sender said.
-async fn write_draft(
-    store: &Store,
-    file: &WholeFile,
-    draft: &Path,
-    directory: &Path,
-) -> Result<bool, AssembleError> {
+async fn write_draft(store: &Store, file: &WholeFile, draft: &Path, directory: &Path) -> Result<bool, AssembleError> {
     let io = |source| AssembleError::Io { directory: directory.to_owned(), source };
     let mut output = File::create(draft).map_err(io)?;
     let mut hasher = Sha256::new();

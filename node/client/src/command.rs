@@ -2,13 +2,13 @@
 //! the session key that only this command carried.
 
 use alloy::primitives::Address;
+use alloy::signers::local::PrivateKeySigner;
 use bytes::Bytes;
 use minus_bindings::Deployment;
 use minus_protocol::{
     Command, CommandBody, Outgoing, PacketError, Refusal, Reply, ReplyError, SessionKey, Status, open_reply,
     random_bytes, seal,
 };
-use alloy::signers::local::PrivateKeySigner;
 
 use crate::chain::NodeRecord;
 use crate::clock;
@@ -121,7 +121,9 @@ pub(crate) async fn ask(
 /// An answer is the agent's word only if it opens under the session's key; whatever else came, came from the way.
 pub(crate) fn read_reply(session: &SessionKey, answer: &Answer) -> Result<Reply, CommandFailure> {
     match (open_reply(session, &answer.body), answer.status) {
-        (Ok(Reply::Refused { reason, detail }), _) => Err(CommandFailure::Refused { reason, detail: printable(&detail) }),
+        (Ok(Reply::Refused { reason, detail }), _) => {
+            Err(CommandFailure::Refused { reason, detail: printable(&detail) })
+        }
         (Ok(reply), Status::Answered) => Ok(reply),
         (Ok(_), _) => Err(CommandFailure::Unexpected),
         (Err(error), Status::Answered) => Err(error.into()),

@@ -232,8 +232,7 @@ fn entrust_body(
 ) -> CommandBody {
     let (wallet, payer) = (identity.wallet.address(), identity.payer.address());
     let consent = (wallet != payer).then(|| {
-        let message =
-            Entrustment { wallet, payer, agent: agent.address, base: base.to_u96(), sentAtMs: sent_at_ms };
+        let message = Entrustment { wallet, payer, agent: agent.address, base: base.to_u96(), sentAtMs: sent_at_ms };
         sign(&message, &client.deployment.routing_domain(), &identity.payer)
     });
     CommandBody::Entrust { payer, base, consent }

@@ -138,10 +138,32 @@ mod tests {
     #[test]
     fn refuses_addresses_inside_networks() {
         for ip in [
-            "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1",
-            "169.254.169.254", "100.64.0.1", "100.127.255.255", "192.0.2.1", "198.18.0.1", "224.0.0.1",
-            "255.255.255.255", "::", "::1", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1",
-            "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::10.0.0.1", "2002:7f00:1::", "2001::1",
+            "127.0.0.1",
+            "127.8.8.8",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "100.127.255.255",
+            "192.0.2.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "ff02::1",
+            "2001:db8::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::10.0.0.1",
+            "2002:7f00:1::",
+            "2001::1",
         ] {
             assert!(!is_public(ip.parse().unwrap()), "{ip}");
         }
@@ -149,14 +171,17 @@ mod tests {
 
     #[test]
     fn lets_public_addresses_pass() {
-        for ip in ["1.1.1.1", "100.63.0.1", "172.32.0.1", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "2a00:1450::1"] {
+        for ip in
+            ["1.1.1.1", "100.63.0.1", "172.32.0.1", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "2a00:1450::1"]
+        {
             assert!(is_public(ip.parse().unwrap()), "{ip}");
         }
     }
 
     #[tokio::test]
     async fn refuses_what_is_no_plain_endpoint() {
-        for endpoint in ["", "nonsense", "ftp://1.1.1.1/", "file:///etc/passwd", "http://user:pass@1.1.1.1/", "http://u@1.1.1.1/"]
+        for endpoint in
+            ["", "nonsense", "ftp://1.1.1.1/", "file:///etc/passwd", "http://user:pass@1.1.1.1/", "http://u@1.1.1.1/"]
         {
             assert!(matches!(check(endpoint, true).await, Err(GuardError::BadEndpoint { .. })), "{endpoint}");
         }
@@ -164,7 +189,9 @@ mod tests {
 
     #[tokio::test]
     async fn refuses_private_unless_allowed() {
-        for endpoint in ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:9/", "http://2130706433/", "http://0x7f.1/"] {
+        for endpoint in
+            ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:9/", "http://2130706433/", "http://0x7f.1/"]
+        {
             assert!(matches!(check(endpoint, false).await, Err(GuardError::NotPublic { .. })), "{endpoint}");
             assert!(check(endpoint, true).await.is_ok(), "{endpoint}");
         }

@@ -30,6 +30,10 @@ const IN_FLIGHT: usize = 8;
 /// Attempts for one packet: with the waits between them about half a minute, in which a node restarts.
 const ATTEMPTS_MAX: u32 = 12;
 
+/// Attempts while the recipient's prepayment is said to be spent: a deposit just made shows at its agent within seconds,
+/// and what the recipient has signed for meanwhile makes room.
+const SPENT_ATTEMPTS_MAX: u32 = 5;
+
 /// Longest wait between two attempts.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -168,7 +172,8 @@ impl Client {
             report.packets += 1;
             report.wire_bytes += wire_bytes;
             match &mut report.items[item] {
-                SentItem::Text { packets, wire_bytes: total, .. } | SentItem::File { packets, wire_bytes: total, .. } => {
+                SentItem::Text { packets, wire_bytes: total, .. }
+                | SentItem::File { packets, wire_bytes: total, .. } => {
                     *packets += 1;
                     *total += wire_bytes;
                 }
@@ -216,7 +221,8 @@ impl Client {
             attempt += 1;
             // Another access node may do what this one's endpoint or view does not allow.
             let elsewhere = matches!(&failure, CommandFailure::Transport(_)) && access.len() > 1;
-            if attempt >= ATTEMPTS_MAX || !(failure.is_retryable() || elsewhere) {
+            let spent = matches!(&failure, CommandFailure::Status(Status::Spent)) && attempt < SPENT_ATTEMPTS_MAX;
+            if attempt >= ATTEMPTS_MAX || !(failure.is_retryable() || elsewhere || spent) {
                 return Err(failure.into());
             }
             progress(Progress::Retrying { reason: failure.to_string() });
@@ -303,7 +309,8 @@ impl Job {
         let (content, bytes) = match &self.planned[self.item] {
             Planned::Text(text) => (Content::text(text.as_str())?, text.len()),
             Planned::File(file) => {
-                let bytes = file.read_part(self.index).map_err(|source| Error::File { path: file.path.clone(), source })?;
+                let bytes =
+                    file.read_part(self.index).map_err(|source| Error::File { path: file.path.clone(), source })?;
                 let length = bytes.len();
                 let part = FilePart {
                     file_id: file.file_id,
@@ -353,7 +360,8 @@ impl PlannedFile {
 }
 
 fn changed(path: &Path) -> Error {
-    let source = std::io::Error::other("the file changed while it was sent; the recipient will discard it, send it again");
+    let source =
+        std::io::Error::other("the file changed while it was sent; the recipient will discard it, send it again");
     Error::File { path: path.to_owned(), source }
 }
 

@@ -186,13 +186,17 @@ async fn read_answer(endpoint: &str, mut response: reqwest::Response) -> Result<
     Ok(Answer { status, body: body.freeze() })
 }
 
-/// The innermost cause, which says what happened; the outer ones repeat the URL.
 fn unreachable(endpoint: &str, error: &reqwest::Error) -> TransportError {
-    let mut cause: &dyn std::error::Error = error;
+    TransportError::Unreachable { endpoint: endpoint.to_owned(), reason: innermost(error) }
+}
+
+/// The innermost cause, which says what happened; the outer ones repeat the URL, and an RPC endpoint's may hold a key.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    TransportError::Unreachable { endpoint: endpoint.to_owned(), reason: cause.to_string() }
+    cause.to_string()
 }
 
 /// What a refusing status means, in words that say what to do. `None` for answers that refuse nothing.
@@ -215,8 +219,5 @@ pub fn explain(status: Status) -> Option<&'static str> {
 /// Whether the same packet may do better later. A route that a node does not see yet (404, 421) may appear as its
 /// view of the chain catches up; the number of attempts is bounded by the caller.
 pub fn is_retryable(status: Status) -> bool {
-    matches!(
-        status,
-        Status::NoRoute | Status::Misdirected | Status::TooMany | Status::Unreachable | Status::StaleView
-    )
+    matches!(status, Status::NoRoute | Status::Misdirected | Status::TooMany | Status::Unreachable | Status::StaleView)
 }

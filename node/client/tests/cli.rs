@@ -82,7 +82,8 @@ fn wallets_live() {
     assert_eq!(shown.trim().to_lowercase(), address);
 
     std::fs::write(desk.path("key"), format!("{:064x}", 1)).unwrap();
-    let bob = json(&desk.minus(&["wallet", "import", "bob", "--key-file", desk.path("key").to_str().unwrap(), "--json"]));
+    let bob =
+        json(&desk.minus(&["wallet", "import", "bob", "--key-file", desk.path("key").to_str().unwrap(), "--json"]));
     assert_eq!(bob["address"], "0x7e5f4552091a69125d5dfcb7b8c2659029395bdf");
     let listed = json(&desk.minus(&["wallet", "list", "--json"]));
     assert_eq!(listed.as_array().unwrap().len(), 2);
@@ -102,7 +103,8 @@ fn refuses_bad_keys_names_and_passwords() {
     std::fs::write(desk.path("password"), "wrong").unwrap();
     let deployment = desk.deployment();
     let prepay = ["prepay", "--wallet", "alice", "--operator", "0x1111111111111111111111111111111111111111", "1"];
-    let locked = desk.minus(&[&prepay[..], &["--deployment", &deployment, "--rpc-url", "http://127.0.0.1:1/"]].concat());
+    let locked =
+        desk.minus(&[&prepay[..], &["--deployment", &deployment, "--rpc-url", "http://127.0.0.1:1/"]].concat());
     assert_eq!(code(&locked), 1);
     assert!(stderr(&locked).contains("does not open"), "{}", stderr(&locked));
 }
@@ -157,8 +159,20 @@ fn the_help_is_as_it_was() {
     let desk = Desk::new();
     let mut help = String::new();
     let commands: [&[&str]; 15] = [
-        &[], &["wallet"], &["wallet", "new"], &["wallet", "list"], &["wallet", "address"], &["wallet", "import"],
-        &["prepay"], &["withdraw"], &["balance"], &["entrust"], &["nodes"], &["send"], &["listen"], &["statement"],
+        &[],
+        &["wallet"],
+        &["wallet", "new"],
+        &["wallet", "list"],
+        &["wallet", "address"],
+        &["wallet", "import"],
+        &["prepay"],
+        &["withdraw"],
+        &["balance"],
+        &["entrust"],
+        &["nodes"],
+        &["send"],
+        &["listen"],
+        &["statement"],
         &["completions"],
     ];
     for command in commands {
@@ -172,5 +186,7 @@ fn the_help_is_as_it_was() {
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(&snapshot, &help).unwrap();
     }
-    assert_eq!(std::fs::read_to_string(&snapshot).unwrap_or_default(), help, "see above how to update");
+    let before = std::fs::read_to_string(&snapshot).unwrap_or_default();
+    let changed = before.lines().zip(help.lines()).find(|(before, now)| before != now);
+    assert!(before == help, "the help changed, first here: {changed:?}; see above how to update the snapshot");
 }

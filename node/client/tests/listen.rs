@@ -37,8 +37,7 @@ impl Scene {
         let agent = Agent::start(node.clone(), world.deployment).await;
         world.register(&operator, &node, &agent.endpoint).await;
         world.fund(wallet.address(), 10).await;
-        let prepay =
-            PrepayOptions { payee: operator.address(), amount: "10".parse().unwrap(), from_reserve: true };
+        let prepay = PrepayOptions { payee: operator.address(), amount: "10".parse().unwrap(), from_reserve: true };
         client.prepay(&wallet, &prepay, &silent()).await.unwrap();
         let identity = Identity::own(wallet);
         let options = EntrustOptions { agent: node.address(), via: None };

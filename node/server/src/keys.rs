@@ -137,7 +137,19 @@ pub fn create(path: &Path, password: &Password) -> Result<PublicKeys, KeyError> 
     let key = NodeKey::new(PrivateKeySigner::random());
     PrivateKeySigner::encrypt_keystore(folder, &mut OsRng, key.signer.to_bytes(), password.0.as_bytes(), name)
         .map_err(keystore)?;
+    for_owner_only(path)?;
     Ok(public_keys(&key))
+}
+
+/// It is encrypted, but nobody else has any business with it.
+fn for_owner_only(path: &Path) -> Result<(), KeyError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+            .map_err(|source| KeyError::Write { path: path.display().to_string(), source })?;
+    }
+    Ok(())
 }
 
 /// The public side of the key in `path`.

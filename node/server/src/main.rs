@@ -1,6 +1,7 @@
 //! `minus-node`: reads flags, environment and file, starts tracing, and runs.
 
 use std::{
+    io::IsTerminal,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -248,7 +249,11 @@ fn print_keys(keys: &keys::PublicKeys, json: bool) -> anyhow::Result<()> {
 fn run(config: Config) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MINUS_NODE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn,hyper=warn,reqwest=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let node = minus_node::spawn(config).await?;
         let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

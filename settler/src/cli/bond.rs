@@ -72,6 +72,6 @@ impl Bond {
         if !balance.thawing.is_zero() {
             say(&format!("{} of them are under notice until unix second {thaw_ends_at}", balance.thawing))?;
         }
-        say(&format!("a node needs {minimum_bond} that are not"))
+        say(&format!("a node needs {minimum_bond} that are not under notice"))
     }
 }

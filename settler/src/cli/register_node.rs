@@ -48,6 +48,9 @@ pub struct RegisterNode {
 pub struct Consent {
     /// The node's address.
     pub node: Address,
+    /// Whom it was given to. The signature says so too; this makes for a clearer complaint.
+    #[serde(default)]
+    pub operator: Option<Address>,
     /// Its sealing key, affine, 0x-hex.
     pub sealing_key_x: U256,
     /// The other half.
@@ -87,14 +90,15 @@ impl Consent {
             sealingKeyY: self.sealing_key_y,
             validUntil: self.valid_until,
         };
-        match recover(&consent, &operator.deployment.routing_domain(), &self.signature) {
-            Ok(signer) if signer == self.node => Ok(()),
-            _ => Err(CommandError::Refused(format!(
-                "the consent of {} is not for operator {} in this network; make a new one with `minus-node consent \
-                 --operator {}`",
-                self.node, operator.address, operator.address
-            ))),
+        if recover(&consent, &operator.deployment.routing_domain(), &self.signature) == Ok(self.node) {
+            return Ok(());
         }
+        let given_to = self.operator.map_or_else(String::new, |given_to| format!(" (it was given to {given_to})"));
+        Err(CommandError::Refused(format!(
+            "the consent of {} is not for operator {} in this network{given_to}; make a new one with `minus-node consent \
+             --operator {}`",
+            self.node, operator.address, operator.address
+        )))
     }
 }
 
@@ -223,6 +227,7 @@ mod tests {
         for valid_until in [serde_json::json!(1_700_000_000), serde_json::json!("1700000000")] {
             let consent: Consent = serde_json::from_value(serde_json::json!({
                 "node": Address::repeat_byte(1),
+                "operator": Address::repeat_byte(2),
                 "sealing_key_x": "0x02",
                 "sealing_key_y": "0x03",
                 "valid_until": valid_until,

@@ -91,3 +91,46 @@ impl Store {
         self.writer.close().await;
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_committed_survives_a_power_cut() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("settler.db").display());
+        let store = Store::open(&url).await.unwrap();
+        let journal: String = sqlx::query_scalar("pragma journal_mode").fetch_one(store.writer()).await.unwrap();
+        let synchronous: i64 = sqlx::query_scalar("pragma synchronous").fetch_one(store.writer()).await.unwrap();
+
+        assert_eq!((journal.as_str(), synchronous), ("wal", 2), "2 is full");
+        store.close().await;
+        Store::open(&url).await.unwrap().close().await;
+        assert!(Store::open("postgres://localhost/settler").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_tables_refuse_what_the_state_machine_does_not_know() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Store::open(&format!("sqlite:{}", dir.path().join("settler.db").display())).await.unwrap();
+        let zero = "0".repeat(29);
+        sqlx::query("insert into lanes values ('a', 'b', $1, $1, $1, 0, $1, $1, 0, 0, 0)")
+            .bind(&zero)
+            .execute(store.writer())
+            .await
+            .unwrap();
+        let insert = "insert into vouchers (payer, payee, cumulative, signer, signature, state, recorded_at, paid)
+                      values ('a', 'b', $1, '', '', $2, 0, $3)";
+        for (state, paid) in
+            [("paid", None), ("planned", None), ("confirmed", None), ("recorded", Some(&zero)), ("recorded", None)]
+        {
+            let inserted = sqlx::query(insert).bind(&zero).bind(state).bind(paid).execute(store.writer()).await;
+            assert_eq!(inserted.is_ok(), state == "recorded" && paid.is_none(), "{state} {paid:?}");
+        }
+        let second = sqlx::query(insert).bind(&zero).bind("recorded").bind(None::<String>);
+        assert!(second.execute(store.writer()).await.is_err(), "one waits per lane");
+        store.close().await;
+    }
+}

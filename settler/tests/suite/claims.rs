@@ -4,6 +4,8 @@ use alloy::primitives::Address;
 use alloy::providers::Provider;
 use alloy::signers::local::PrivateKeySigner;
 use minus_bindings::{Amount, PrepaymentEscrow, SignedVoucher, row};
+use minus_settler::api::IntakeResult;
+use minus_settler::plan::{BATCH_GAS, ROW_GAS_MAX, ROWS_MAX};
 use minus_settler::store::{Hold, Reason, TransactionState, VoucherState};
 use std::time::Duration;
 
@@ -308,5 +310,30 @@ async fn waits_for_depth() {
 
     world.anvil.mine(1).await;
     until("it is confirmed", async || settler.progress(request).await.done.then_some(())).await;
+    settler.end().await;
+}
+
+/// Every row writes its lane for the first time and takes from a cold open balance: about the most that a row costs.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_batch_fits_one_transaction() {
+    let world = World::new().await;
+    let mut config = world.config();
+    config.rows_per_batch = ROWS_MAX;
+    let settler = world.settler_with(config).await;
+    let rows = usize::try_from(ROWS_MAX).unwrap();
+    let payers: Vec<_> = (0..rows).map(|_| PrivateKeySigner::random()).collect();
+    world.fund_open_balances(&payers, tokens("1")).await;
+    let vouchers: Vec<_> = payers.iter().map(|payer| world.voucher(payer, "0.000001")).collect();
+    assert!(settler.hand_in(&vouchers).await.iter().all(|result| *result == IntakeResult::Recorded));
+
+    let progress = settler.claim_now().await;
+
+    assert_eq!(progress.confirmed, ROWS_MAX);
+    assert_eq!(world.earned().await.base_units(), u128::from(ROWS_MAX));
+    let transactions = settler.status().await.transactions;
+    assert_eq!(transactions.len(), 1, "all in one");
+    let gas = transactions[0].gas_used.unwrap();
+    assert!(gas <= BATCH_GAS + ROWS_MAX * ROW_GAS_MAX, "{gas} gas");
+    println!("{} gas a row", (gas - BATCH_GAS) / ROWS_MAX);
     settler.end().await;
 }

@@ -1,5 +1,6 @@
 //! Misfortunes: whatever happens, each voucher is paid exactly once and none is lost.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use alloy::network::TransactionBuilder;
@@ -253,6 +254,47 @@ async fn a_reverted_claim_is_not_dropped() {
     .await;
     assert_eq!(settler.claim_now().await.confirmed, 1);
     assert_eq!(world.earned().await, tokens("1"));
+    settler.end().await;
+}
+
+/// An endpoint that hands every transaction on, and then says that it did not.
+async fn lying_endpoint(behind: url::Url) -> url::Url {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let forward = move |body: String| {
+        let (http, behind) = (http.clone(), behind.clone());
+        async move {
+            let request: serde_json::Value = serde_json::from_str(&body).unwrap();
+            let request_to = http.post(behind).header("content-type", "application/json").body(body);
+            let answer = request_to.send().await.unwrap().text().await.unwrap();
+            if request["method"] == "eth_sendRawTransaction" {
+                let error = serde_json::json!({ "code": -32_000, "message": "internal error" });
+                return serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }).to_string();
+            }
+            answer
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let router = axum::Router::new().route("/", axum::routing::post(forward));
+    tokio::spawn(axum::serve(listener, router).into_future());
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_is_reported_failed_but_was_mined_is_recognised() {
+    let world = World::new().await;
+    let payer = world.payer("10").await;
+    let mut config = world.config();
+    config.rpc_urls = vec![lying_endpoint(world.anvil.url.clone()).await];
+    let settler = world.settler_with(config).await;
+    settler.record(world.voucher(&payer, "1")).await;
+
+    let progress = settler.claim_now().await;
+
+    assert_eq!(progress.claims[0].paid, Some(tokens("1")));
+    assert_eq!((world.earned().await, world.gas_transactions().await), (tokens("1"), 1));
+    let metrics = settler.get("metrics").await.text().await.unwrap();
+    assert!(metrics.contains("settler_refused_sends_total 1"), "the lie is seen: {metrics}");
     settler.end().await;
 }
 

@@ -115,7 +115,21 @@ impl World {
 
     /// Prints reserve, wraps it and puts it into somebody's lane.
     pub(crate) async fn fund(&self, payer: Address, payee: Address, amount: Amount) {
-        let (units, bank) = (amount.to_u256(), &self.bank);
+        self.print(amount.to_u256()).await;
+        self.deposit(payer, payee, amount).await;
+    }
+
+    /// The same for the open balances of many.
+    pub(crate) async fn fund_open_balances(&self, payers: &[PrivateKeySigner], amount: Amount) {
+        self.print(amount.to_u256() * U256::from(payers.len())).await;
+        for payer in payers {
+            self.deposit(payer.address(), Address::ZERO, amount).await;
+        }
+    }
+
+    /// Settlement tokens for the banker, and the escrow may take them.
+    async fn print(&self, units: U256) {
+        let bank = &self.bank;
         let token = SettlementToken::new(self.deployment.token, bank);
         let reserve = Reserve::new(self.deployment.reserve, bank);
         let approve_reserve = SettlementToken::new(self.deployment.reserve, bank);
@@ -124,6 +138,9 @@ impl World {
         approval.get_receipt().await.unwrap();
         token.depositFor(self.banker.address(), units).send().await.unwrap().get_receipt().await.unwrap();
         token.approve(self.deployment.escrow, units).send().await.unwrap().get_receipt().await.unwrap();
+    }
+
+    async fn deposit(&self, payer: Address, payee: Address, amount: Amount) {
         self.escrow().deposit(payer, payee, amount.to_u96()).send().await.unwrap().get_receipt().await.unwrap();
     }
 

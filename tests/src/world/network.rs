@@ -51,6 +51,16 @@ pub struct Operator {
 }
 
 impl Operator {
+    /// The node's configuration.
+    pub fn node_config(&self) -> PathBuf {
+        self.folder.join("node.toml")
+    }
+
+    /// The settler's configuration.
+    pub fn settler_config(&self) -> PathBuf {
+        self.folder.join("settler.toml")
+    }
+
     /// The node's database and everything else it wrote.
     pub fn node_data(&self) -> PathBuf {
         self.folder.join("node")
@@ -74,8 +84,20 @@ pub struct Network {
 }
 
 impl Network {
-    /// Starts everything in `folder`, calling `step` before each of [`Network::STEPS`] steps.
+    /// Registers and starts everything in `folder`, calling `step` before each of [`Network::STEPS`] steps.
     pub async fn start(folder: &Path, mut step: impl FnMut(&str)) -> Result<Self> {
+        let network = Self::register_all(folder, &mut step).await?;
+        step("starting nodes and settlers");
+        for operator in &network.operators {
+            operator.settler.lock().start()?;
+            operator.node.lock().start()?;
+        }
+        network.ready().await?;
+        Ok(network)
+    }
+
+    /// A chain with the contracts and three registered operators, none of whose programs runs yet.
+    pub async fn register_all(folder: &Path, step: &mut impl FnMut(&str)) -> Result<Self> {
         step("starting a chain");
         let anvil = Anvil::start(folder).await?;
 
@@ -92,12 +114,6 @@ impl Network {
             let operator = network.register(name).await?;
             network.operators.push(operator);
         }
-        step("starting nodes and settlers");
-        for operator in &network.operators {
-            operator.settler.lock().start()?;
-            operator.node.lock().start()?;
-        }
-        network.ready().await?;
         Ok(network)
     }
 

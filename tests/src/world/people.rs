@@ -15,6 +15,10 @@ use super::process::write_private;
 use minus_bindings::Amount;
 use minus_protocol::MeterLine;
 
+/// After so many seconds without a message a listener stops waiting for what will not come. Longer than a killed node
+/// takes to come back.
+const IDLE_S: &str = "15";
+
 /// Somebody with a wallet and a folder of her own.
 #[derive(Debug)]
 pub struct Person {
@@ -121,8 +125,8 @@ impl Person {
     /// Comes online through an access node until so many files are complete and paid for.
     pub async fn listen(&self, files: usize, via: &Operator, into: &Path) -> Result<Vec<ReceivedFile>> {
         let (via, count) = (via.node_address.to_string(), files.to_string());
-        let call =
-            self.call(["listen", "--wallet", &self.name, "--via", &via, "--files", &count])
+        let call = self
+            .call(["listen", "--wallet", &self.name, "--via", &via, "--files", &count, "--until-idle", IDLE_S])
             .argument("--output")
             .argument(into);
         let events = call.json_lines().await?;

@@ -27,7 +27,7 @@ impl Canary {
         // The last base64 digit may depend on what follows, so it is left out.
         let encoded = engines.map(|engine| {
             let text = engine.encode(bytes);
-            text[..text.len() - 1].as_bytes().to_vec()
+            text.as_bytes()[..text.len() - 1].to_vec()
         });
         let mut forms = vec![bytes.to_vec(), hexadecimal.to_uppercase().into_bytes(), hexadecimal.into_bytes()];
         forms.extend(encoded);

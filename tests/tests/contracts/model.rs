@@ -151,7 +151,7 @@ impl Model {
             return Err(Refused::NoticeRunning);
         }
         let lane = self.lanes.entry((payer, payee)).or_default();
-        let amount = thaw.amount;
+        let amount = thaw.amount.min(lane.deposit);
         lane.deposit -= amount;
         self.thaws.remove(&(payer, payee));
         *self.tokens.entry(payer).or_default() += amount;

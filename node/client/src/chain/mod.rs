@@ -123,10 +123,7 @@ impl Chain {
 
     /// A provider that signs transactions with this key.
     fn signing(&self, signer: &PrivateKeySigner) -> DynProvider {
-        ProviderBuilder::new()
-            .wallet(EthereumWallet::from(signer.clone()))
-            .connect_http(self.url.clone())
-            .erased()
+        ProviderBuilder::new().wallet(EthereumWallet::from(signer.clone())).connect_http(self.url.clone()).erased()
     }
 
     /// Waits for a question within its time, and says what a failure means.

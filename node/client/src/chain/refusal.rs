@@ -3,11 +3,12 @@
 use alloy::contract::Error;
 use alloy::primitives::Address;
 use alloy::transports::{RpcError, TransportErrorKind};
+use minus_bindings::Amount;
 use minus_bindings::ContractRevert;
 use minus_bindings::revert::{EscrowErrors, RoutingErrors, TokenErrors};
-use minus_bindings::Amount;
 
 use super::ChainError;
+use crate::transport::innermost;
 
 /// Translates a failed call.
 pub(super) fn translate(error: &Error, contract: Address) -> ChainError {
@@ -30,13 +31,9 @@ pub(super) fn of_transport(error: &RpcError<TransportErrorKind>) -> ChainError {
     }
 }
 
-/// The innermost cause; the outer ones repeat the URL, which may hold an access key.
+/// What went wrong on the way, without the URL.
 pub(super) fn transport_reason(error: &RpcError<TransportErrorKind>) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
+    innermost(error)
 }
 
 /// The errors a customer can meet, in words that say what to do; any other as the contract names it.
@@ -58,10 +55,9 @@ fn explain(revert: &ContractRevert) -> String {
         ContractRevert::Routing(RoutingErrors::NotRegistered(error)) => {
             format!("{} is no registered node; `minus nodes` shows them", error.node)
         }
-        ContractRevert::Token(TokenErrors::ERC20InsufficientBalance(error)) => format!(
-            "{} holds {} base units of that token, {} are needed",
-            error.sender, error.balance, error.needed
-        ),
+        ContractRevert::Token(TokenErrors::ERC20InsufficientBalance(error)) => {
+            format!("{} holds {} base units of that token, {} are needed", error.sender, error.balance, error.needed)
+        }
         other => other.to_string(),
     }
 }

@@ -17,8 +17,8 @@ Examples:
   minus entrust --wallet alice --agent 0xA9e7…
   minus entrust --wallet phone --payer alice --agent 0xA9e7…
 
-The wallet signs the route, the payer carries it to the chain and pays the gas. The payer's lane to the agent's
-operator has to hold something first: `minus prepay`.")]
+The wallet signs the route, the payer carries it to the chain and pays the gas. The payer's lane
+to the agent's operator has to hold something first: `minus prepay`.")]
 pub struct EntrustArgs {
     #[command(flatten)]
     identity: IdentityArgs,

@@ -26,9 +26,10 @@ Examples:
   minus listen --wallet phone --payer alice --via 0x51c0… --files 3 --json
   minus listen --wallet alice --until-idle 10
 
-Every file is checked against its SHA-256 and put under a name of its own, nothing is replaced. Every statement of the
-agent is held against your own count; one that says more is not signed, and the command ends with exit code 3 and
-nothing lost. Straight from the agent is cheapest; --via hides your network address from it and costs the relay's fee.")]
+Every file is checked against its SHA-256 and put under a name of its own, nothing is replaced.
+Every statement of the agent is held against your own count; one that says more is not signed, and
+the command ends with exit code 3 and nothing lost. Straight from the agent is cheapest; --via
+hides your network address from it and costs the relay's fee.")]
 pub struct ListenArgs {
     #[command(flatten)]
     identity: IdentityArgs,
@@ -130,7 +131,8 @@ fn remark(event: &ListenEvent) -> Option<(bool, String)> {
 }
 
 fn lines(summary: &ListenSummary) -> String {
-    let total = summary.total.map_or_else(|| "nothing was signed".to_owned(), |total| format!("{total} tokens signed in all"));
+    let total =
+        summary.total.map_or_else(|| "nothing was signed".to_owned(), |total| format!("{total} tokens signed in all"));
     format!(
         "{} files, {} texts in {} messages of {}; {total}",
         summary.files,

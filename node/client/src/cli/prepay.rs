@@ -18,7 +18,8 @@ Examples:
   minus prepay --wallet alice --agent 0xA9e7… 10
   minus prepay --wallet alice --agent 0xA9e7… --from-reserve 2.5 --json
 
-Only what you sign for leaves the lane. What is left comes back with `minus withdraw`, after a notice.")]
+Only what you sign for leaves the lane. What is left comes back with `minus withdraw`, after a
+notice.")]
 pub struct PrepayArgs {
     /// How many tokens: 10, or 0.25
     amount: Amount,

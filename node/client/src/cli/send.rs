@@ -20,8 +20,8 @@ Examples:
   minus send --wallet bob 0x7E5F… --text 'see you at six'
   minus send --anonymous 0x7E5F… --via 0x51c0… leak.txt --json
 
-The recipient learns the address of the wallet you send from, and nobody else does. You need no account: the recipient
-pays.")]
+The recipient learns the address of the wallet you send from, and nobody else does. You need no
+account: the recipient pays.")]
 pub struct SendArgs {
     /// The recipient's wallet address
     address: Address,
@@ -43,8 +43,7 @@ pub struct SendArgs {
 }
 
 pub(super) async fn run(context: &Context, args: SendArgs) -> Result<(), Error> {
-    let sender =
-        if args.anonymous { PrivateKeySigner::random() } else { context.unlock(args.wallet.as_deref())? };
+    let sender = if args.anonymous { PrivateKeySigner::random() } else { context.unlock(args.wallet.as_deref())? };
     let client = context.client().await?;
     let texts = args.text.into_iter().map(Item::Text);
     let items = texts.chain(args.files.into_iter().map(Item::File)).collect();

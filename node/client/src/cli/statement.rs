@@ -47,9 +47,7 @@ fn lines(report: &AccountReport) -> String {
         ("messages not yet acknowledged", report.waiting_messages.to_string()),
     ]);
     text.push('\n');
-    let rows = [("agent", &report.stated), ("here", &report.own)]
-        .into_iter()
-        .flat_map(|(name, side)| rows(name, side));
+    let rows = [("agent", &report.stated), ("here", &report.own)].into_iter().flat_map(|(name, side)| rows(name, side));
     text.push_str(&table(["SIDE", "TARIFF", "DELIVERED", "RELAYED", "BYTE-SECONDS", "TOTAL"], rows));
     text.push_str(if report.agrees { "\n\nboth sides agree" } else { "\n\nTHE TWO SIDES DIFFER" });
     text

@@ -88,7 +88,9 @@ impl Context {
 
 fn ask(prompt: &str) -> Result<String, Error> {
     let unasked = || {
-        Error::Usage(format!("a wallet's password is needed: --password-file FILE, or {PASSWORD_VARIABLE}, or a terminal"))
+        Error::Usage(format!(
+            "a wallet's password is needed: --password-file FILE, or {PASSWORD_VARIABLE}, or a terminal"
+        ))
     };
     if !std::io::stdin().is_terminal() {
         return Err(unasked());

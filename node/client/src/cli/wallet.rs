@@ -23,7 +23,9 @@ pub struct WalletArgs {
 #[derive(Debug, Subcommand)]
 enum WalletCommand {
     /// Make a new wallet
-    #[command(after_help = "Examples:\n  minus wallet new alice\n  minus wallet new alice --password-file password.txt --json")]
+    #[command(
+        after_help = "Examples:\n  minus wallet new alice\n  minus wallet new alice --password-file password.txt --json"
+    )]
     New {
         /// What to call it
         name: String,
@@ -38,7 +40,9 @@ enum WalletCommand {
         name: Option<String>,
     },
     /// Import a private key: 64 hex digits, from a file or standard input, never from the command line
-    #[command(after_help = "Examples:\n  minus wallet import alice --key-file key.hex\n  minus wallet import alice --key-file - < key.hex")]
+    #[command(
+        after_help = "Examples:\n  minus wallet import alice --key-file key.hex\n  minus wallet import alice --key-file - < key.hex"
+    )]
     Import {
         /// What to call it
         name: String,

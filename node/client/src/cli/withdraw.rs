@@ -19,8 +19,8 @@ Examples:
   minus withdraw --wallet alice --agent 0xA9e7…       the same command later takes them out
   minus withdraw --wallet alice --agent 0xA9e7… --cancel
 
-The notice protects the agent: vouchers it holds are paid first. While it runs, the agent does not count on what is
-leaving.")]
+The notice protects the agent: vouchers it holds are paid first. While it runs, the agent does
+not count on what is leaving.")]
 pub struct WithdrawArgs {
     /// How many tokens to give notice for [default: all of the lane]
     amount: Option<Amount>,
@@ -47,13 +47,8 @@ pub(super) async fn run(context: &Context, args: &WithdrawArgs) -> Result<(), Er
     let payer = context.unlock(args.wallet.wallet.as_deref())?;
     let client = context.client().await?;
     let payee = client.payee(args.agent, args.operator).await?;
-    let options = WithdrawOptions {
-        payee,
-        amount: args.amount,
-        to: args.to,
-        cancel: args.cancel,
-        to_reserve: args.to_reserve,
-    };
+    let options =
+        WithdrawOptions { payee, amount: args.amount, to: args.to, cancel: args.cancel, to_reserve: args.to_reserve };
     let report = client.withdraw(&payer, &options, &bars::steps(context.output)).await?;
     context.output.result(&report, |report| match report {
         WithdrawReport::Thawing { amount, ends_at, .. } => facts(&[

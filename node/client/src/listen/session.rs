@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::keccak256;
 use bytes::Bytes;
-use minus_protocol::{
-    Carriage, CommandBody, Frame, Packet, SessionKey, SseParser, StreamOpener, open,
-};
+use minus_protocol::{Carriage, CommandBody, Frame, Packet, SessionKey, SseParser, StreamOpener, open};
 
 use super::Listener;
 use crate::chain::ChainError;
@@ -17,6 +15,7 @@ use crate::error::Error;
 use crate::events::ListenEvent;
 use crate::meter;
 use crate::store::inbox::{Arrival, Fate, Received};
+use crate::transport::innermost;
 
 /// A stream that says nothing for so long, keep-alives included, is dead: four times the agents' usual interval.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -87,7 +86,9 @@ impl Listener<'_> {
     async fn channel(&mut self) -> Result<Channel, Error> {
         let (wallet, agent) = (self.wallet(), self.agent);
         if self.client.chain.route(wallet).await?.agent != agent {
-            return Err(Error::Refused(format!("{wallet} is no longer routed to {agent}; listen again, at its new agent")));
+            return Err(Error::Refused(format!(
+                "{wallet} is no longer routed to {agent}; listen again, at its new agent"
+            )));
         }
         let channel = self.client.channel(agent, self.options.via).await?;
         self.check_payee(&channel).await?;
@@ -149,7 +150,7 @@ impl Listener<'_> {
                 }
                 next = tokio::time::timeout(patience, response.chunk()) => match next {
                     Ok(Ok(chunk)) => Woken::Chunk(chunk),
-                    Ok(Err(error)) => Woken::Broken(error.to_string()),
+                    Ok(Err(error)) => Woken::Broken(format!("the stream broke: {}", innermost(&error))),
                     Err(_) => Woken::Quiet,
                 },
             };
@@ -245,8 +246,8 @@ impl Listener<'_> {
         if packet.recipient() != self.wallet() {
             return Err(format!("it is for {}", packet.recipient()));
         }
-        let opened = open(&packet, &self.secret, &self.client.deployment.routing_domain())
-            .map_err(|error| error.to_string())?;
+        let opened =
+            open(&packet, &self.secret, &self.client.deployment.routing_domain()).map_err(|error| error.to_string())?;
         let content = Content::decode(&opened.body).map_err(|error| error.to_string())?;
         Ok(Received { sender: opened.sender, id: opened.id, sent_at_ms: opened.sent_at_ms, content })
     }
@@ -257,8 +258,7 @@ impl Listener<'_> {
         if batch.arrivals.is_empty() {
             return Ok(());
         }
-        let fates =
-            self.client.store.keep(self.wallet(), self.agent, &batch.arrivals, clock::now_s()).await?;
+        let fates = self.client.store.keep(self.wallet(), self.agent, &batch.arrivals, clock::now_s()).await?;
         let (mut messages, mut bytes) = (0, 0);
         for (arrival, fate) in batch.arrivals.iter().zip(fates) {
             if fate == Fate::Repeated {

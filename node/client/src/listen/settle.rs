@@ -57,10 +57,7 @@ impl Listener<'_> {
 
     /// After a crash or a lost answer: the statement signed last is acknowledged once more. The agent says the same as
     /// before, or that it has issued a newer one.
-    pub(super) async fn acknowledge_again(
-        &mut self,
-        channel: &Channel,
-    ) -> Result<Result<(), CommandFailure>, Error> {
+    pub(super) async fn acknowledge_again(&mut self, channel: &Channel) -> Result<Result<(), CommandFailure>, Error> {
         let Some(snapshot) = self.client.store.snapshot(self.wallet(), self.agent).await? else {
             return Ok(Ok(()));
         };

@@ -491,16 +491,14 @@ async fn write_signing(
     if signed(connection, account.payer, account.operator).await? > signing.voucher.cumulative {
         return Ok(());
     }
-    sqlx::query(
-        "insert or replace into lanes (payer, operator, signed, voucher, signed_at) values (?, ?, ?, ?, ?)",
-    )
-    .bind(account.payer.as_slice())
-    .bind(account.operator.as_slice())
-    .bind(signing.voucher.cumulative.base_units().to_string())
-    .bind(signing.voucher.to_row().as_slice())
-    .bind(to_column(now, "time")?)
-    .execute(connection)
-    .await?;
+    sqlx::query("insert or replace into lanes (payer, operator, signed, voucher, signed_at) values (?, ?, ?, ?, ?)")
+        .bind(account.payer.as_slice())
+        .bind(account.operator.as_slice())
+        .bind(signing.voucher.cumulative.base_units().to_string())
+        .bind(signing.voucher.to_row().as_slice())
+        .bind(to_column(now, "time")?)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

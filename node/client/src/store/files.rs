@@ -51,12 +51,13 @@ pub(super) async fn take_part(
     part: &FilePart,
     now: u64,
 ) -> Result<PartFate, StoreError> {
-    let known = sqlx::query("select size, sha256, count, state from files where wallet = ? and sender = ? and file_id = ?")
-        .bind(wallet.as_slice())
-        .bind(sender.as_slice())
-        .bind(part.file_id.as_slice())
-        .fetch_optional(&mut *connection)
-        .await?;
+    let known =
+        sqlx::query("select size, sha256, count, state from files where wallet = ? and sender = ? and file_id = ?")
+            .bind(wallet.as_slice())
+            .bind(sender.as_slice())
+            .bind(part.file_id.as_slice())
+            .fetch_optional(&mut *connection)
+            .await?;
     match known {
         Some(row) => {
             let state: &str = row.try_get("state")?;
@@ -138,13 +139,14 @@ impl Store {
 
     /// One part's bytes.
     pub async fn part(&self, file: &WholeFile, index: u32) -> Result<Vec<u8>, StoreError> {
-        let row = sqlx::query("select bytes from file_parts where wallet = ? and sender = ? and file_id = ? and part = ?")
-            .bind(file.wallet.as_slice())
-            .bind(file.sender.as_slice())
-            .bind(file.file_id.as_slice())
-            .bind(i64::from(index))
-            .fetch_one(&self.pool)
-            .await?;
+        let row =
+            sqlx::query("select bytes from file_parts where wallet = ? and sender = ? and file_id = ? and part = ?")
+                .bind(file.wallet.as_slice())
+                .bind(file.sender.as_slice())
+                .bind(file.file_id.as_slice())
+                .bind(i64::from(index))
+                .fetch_one(&self.pool)
+                .await?;
         Ok(row.try_get("bytes")?)
     }
 

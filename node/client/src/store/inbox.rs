@@ -79,16 +79,17 @@ impl Store {
         let acknowledged = acknowledged_through(&mut transaction, wallet, agent).await?;
         let mut fates = Vec::with_capacity(arrivals.len());
         for arrival in arrivals {
-            let fate = if arrival.seq <= acknowledged || is_counted(&mut transaction, wallet, agent, arrival.seq).await? {
-                Fate::Repeated
-            } else {
-                let fate = match &arrival.opened {
-                    Ok(received) => take_in(&mut transaction, wallet, received, now).await?,
-                    Err(reason) => Fate::Discarded(reason.clone()),
+            let fate =
+                if arrival.seq <= acknowledged || is_counted(&mut transaction, wallet, agent, arrival.seq).await? {
+                    Fate::Repeated
+                } else {
+                    let fate = match &arrival.opened {
+                        Ok(received) => take_in(&mut transaction, wallet, received, now).await?,
+                        Err(reason) => Fate::Discarded(reason.clone()),
+                    };
+                    count(&mut transaction, wallet, agent, arrival, &fate).await?;
+                    fate
                 };
-                count(&mut transaction, wallet, agent, arrival, &fate).await?;
-                fate
-            };
             fates.push(fate);
         }
         transaction.commit().await?;

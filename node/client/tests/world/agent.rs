@@ -8,8 +8,8 @@ use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use minus_bindings::{Amount, Deployment, SignedVoucher};
 use minus_protocol::{
-    Carriage, Command, CommandBody, Frame, MeterLine, Opened, Outgoing, Packet, Refusal, Reply, SealingSecret, SessionKey,
-    Statement, StreamSealer, add_message, open, random_bytes, seal, seal_reply, total,
+    Carriage, Command, CommandBody, Frame, MeterLine, Opened, Outgoing, Packet, Refusal, Reply, SealingSecret,
+    SessionKey, Statement, StreamSealer, add_message, open, random_bytes, seal, seal_reply, total,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,21 +18,21 @@ use super::TARIFF;
 
 /// What the agent is told to do wrong.
 #[derive(Debug, Clone, Default)]
-pub struct Orders {
+pub(crate) struct Orders {
     /// Added to the base it says it opened the account at.
-    pub base_extra: u128,
+    pub(crate) base_extra: u128,
     /// Added to the delivered bytes of every statement.
-    pub delivered_extra: u128,
+    pub(crate) delivered_extra: u128,
     /// Seconds that messages are dated back.
-    pub backdate: u64,
+    pub(crate) backdate: u64,
     /// Answers to this many acknowledgements are lost after they were booked.
-    pub lose_answers: u32,
+    pub(crate) lose_answers: u32,
     /// This many acknowledgements are lost before they are booked.
-    pub lose_acknowledgements: u32,
+    pub(crate) lose_acknowledgements: u32,
     /// Push every message twice.
-    pub push_twice: bool,
+    pub(crate) push_twice: bool,
     /// Answer acknowledgements with this.
-    pub refuse: Option<Refusal>,
+    pub(crate) refuse: Option<Refusal>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,12 +44,12 @@ struct Stored {
 
 /// The agent's books, open to the test.
 #[derive(Debug, Default)]
-pub struct Books {
-    pub orders: Orders,
-    pub base: Option<Amount>,
-    pub lines: Vec<MeterLine>,
-    pub vouchers: Vec<SignedVoucher>,
-    pub resumed_after: Vec<u64>,
+pub(crate) struct Books {
+    pub(crate) orders: Orders,
+    pub(crate) base: Option<Amount>,
+    pub(crate) lines: Vec<MeterLine>,
+    pub(crate) vouchers: Vec<SignedVoucher>,
+    pub(crate) resumed_after: Vec<u64>,
     stored: Vec<Stored>,
     last_seq: u64,
     issued: Option<Statement>,
@@ -59,20 +59,20 @@ pub struct Books {
 
 /// A running agent.
 #[derive(Clone)]
-pub struct Agent {
-    pub endpoint: String,
-    pub node: PrivateKeySigner,
+pub(crate) struct Agent {
+    pub(crate) endpoint: String,
+    pub(crate) node: PrivateKeySigner,
     deployment: Deployment,
-    pub books: Arc<Mutex<Books>>,
+    pub(crate) books: Arc<Mutex<Books>>,
 }
 
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 impl Agent {
     /// Listens on a port of its own.
-    pub async fn start(node: PrivateKeySigner, deployment: Deployment) -> Self {
+    pub(crate) async fn start(node: PrivateKeySigner, deployment: Deployment) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/", listener.local_addr().unwrap());
         let agent = Self { endpoint, node, deployment, books: Arc::default() };
@@ -86,12 +86,12 @@ impl Agent {
         agent
     }
 
-    pub fn with<T>(&self, change: impl FnOnce(&mut Books) -> T) -> T {
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Books) -> T) -> T {
         change(&mut self.books.lock().unwrap())
     }
 
     /// Stores bytes for the wallet, whatever they are.
-    pub fn store(&self, packet: bytes::Bytes, relayed_in: bool) {
+    pub(crate) fn store(&self, packet: bytes::Bytes, relayed_in: bool) {
         self.with(|books| {
             books.last_seq += 1;
             let carriage = Carriage {
@@ -106,7 +106,7 @@ impl Agent {
     }
 
     /// Stores a body that `sender` seals to `wallet`.
-    pub fn store_body(&self, sender: &PrivateKeySigner, wallet: &PrivateKeySigner, id: [u8; 16], body: &[u8]) {
+    pub(crate) fn store_body(&self, sender: &PrivateKeySigner, wallet: &PrivateKeySigner, id: [u8; 16], body: &[u8]) {
         let key = SealingSecret::derive(&wallet.to_bytes().0).public();
         let outgoing = Outgoing { id, sent_at_ms: now() * 1000, body };
         let packet = seal(&outgoing, wallet.address(), &key, sender, &self.deployment.routing_domain()).unwrap();

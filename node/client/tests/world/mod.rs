@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-pub mod agent;
+pub(crate) mod agent;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -32,15 +32,16 @@ sol! {
 const RICH: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
 /// Prices large enough that every byte of a test shows in the total.
-pub const TARIFF: Tariff = Tariff { delivery: 900_000_000_000, relay: 300_000_000_000, storing: 80_000_000_000_000 };
+pub(crate) const TARIFF: Tariff =
+    Tariff { delivery: 900_000_000_000, relay: 300_000_000_000, storing: 1_000_000_000_000 };
 
 /// One chain and what stands on it.
-pub struct World {
+pub(crate) struct World {
     anvil: Child,
-    pub rpc: Url,
-    pub deployment: Deployment,
-    pub deployment_file: PathBuf,
-    pub directory: tempfile::TempDir,
+    pub(crate) rpc: Url,
+    pub(crate) deployment: Deployment,
+    pub(crate) deployment_file: PathBuf,
+    pub(crate) directory: tempfile::TempDir,
     rich: DynProvider,
 }
 
@@ -52,7 +53,7 @@ impl Drop for World {
 }
 
 /// A key of its own for each number.
-pub fn key(number: u8) -> PrivateKeySigner {
+pub(crate) fn key(number: u8) -> PrivateKeySigner {
     PrivateKeySigner::from_slice(&[number; 32]).unwrap()
 }
 
@@ -83,7 +84,7 @@ fn reserve_bytecode() -> Bytes {
 
 impl World {
     /// A fresh chain with the contracts on it.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (anvil, rpc) = start_anvil();
         let rich_key: PrivateKeySigner = RICH.parse().unwrap();
         let rich = ProviderBuilder::new().wallet(EthereumWallet::from(rich_key)).connect_http(rpc.clone()).erased();
@@ -101,7 +102,7 @@ impl World {
     }
 
     /// Gives an address gas and reserve tokens (whole ones).
-    pub async fn fund(&self, address: Address, tokens: u64) {
+    pub(crate) async fn fund(&self, address: Address, tokens: u64) {
         let gas = TransactionRequest::default().with_to(address).with_value(U256::from(10_u64.pow(18)));
         self.rich.send_transaction(gas).await.unwrap().get_receipt().await.unwrap();
         let reserve = TestReserve::new(self.deployment.reserve, &self.rich);
@@ -110,12 +111,12 @@ impl World {
     }
 
     /// A provider that signs with a key.
-    pub fn provider(&self, signer: &PrivateKeySigner) -> DynProvider {
+    pub(crate) fn provider(&self, signer: &PrivateKeySigner) -> DynProvider {
         ProviderBuilder::new().wallet(EthereumWallet::from(signer.clone())).connect_http(self.rpc.clone()).erased()
     }
 
     /// Registers a node under a freshly bonded operator.
-    pub async fn register(&self, operator: &PrivateKeySigner, node: &PrivateKeySigner, endpoint: &str) {
+    pub(crate) async fn register(&self, operator: &PrivateKeySigner, node: &PrivateKeySigner, endpoint: &str) {
         self.fund(operator.address(), 1_000_000).await;
         let provider = self.provider(operator);
         let reserve = SettlementToken::new(self.deployment.reserve, &provider);
@@ -140,8 +141,7 @@ impl World {
             validUntil: valid_until,
         };
         let signature = sign(&consent, &self.deployment.routing_domain(), node);
-        let tariff =
-            IRoutingTable::Tariff { delivery: TARIFF.delivery, relay: TARIFF.relay, storing: TARIFF.storing };
+        let tariff = IRoutingTable::Tariff { delivery: TARIFF.delivery, relay: TARIFF.relay, storing: TARIFF.storing };
         let register = table.register(
             node.address(),
             IRoutingTable::SealingKey { x, y },
@@ -154,13 +154,13 @@ impl World {
     }
 
     /// Moves the chain's clock.
-    pub async fn warp(&self, seconds: u64) {
+    pub(crate) async fn warp(&self, seconds: u64) {
         let _: serde_json::Value = self.rich.raw_request("evm_increaseTime".into(), (seconds,)).await.unwrap();
         let _: serde_json::Value = self.rich.raw_request("evm_mine".into(), ()).await.unwrap();
     }
 
     /// The settings of a customer of this name.
-    pub fn config(&self, name: &str) -> Config {
+    pub(crate) fn config(&self, name: &str) -> Config {
         Config {
             deployment: Some(self.deployment_file.clone()),
             rpc_urls: vec![self.rpc.clone()],
@@ -170,7 +170,7 @@ impl World {
     }
 
     /// A customer of this name.
-    pub async fn client(&self, name: &str) -> Client {
+    pub(crate) async fn client(&self, name: &str) -> Client {
         Client::open(self.config(name)).await.unwrap()
     }
 }

@@ -3,12 +3,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use alloy::primitives::{Address, B256, keccak256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     NodeRecord,
@@ -25,8 +25,10 @@ const REFRESH_INTERVAL: Duration = Duration::from_millis(200);
 const ABSENT_FOR: Duration = Duration::from_secs(3);
 /// Records whose last refresh is remembered. When full, the old ones are forgotten.
 const REMEMBERED_MAX: usize = 16_384;
-/// Calls on demand at a time.
+/// Calls on demand at a time, of each sort.
 const CALLS_MAX: usize = 16;
+/// How long a call waits for its turn before the request is turned away.
+const PERMIT_WAIT: Duration = Duration::from_secs(2);
 
 /// Why the view has no answer. Retryable; a stranger is told 503.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +62,48 @@ pub(crate) struct View {
     reader: Reader,
     stale_after: Duration,
     freshness: Mutex<Freshness>,
-    refreshed: Mutex<HashMap<B256, Instant>>,
-    calls: Arc<Semaphore>,
+    /// For addresses that anybody may name.
+    strangers: Limiter,
+    /// For lanes and delegates of customers and peers, so that a flood of the former does not stop the latter.
+    acquaintances: Limiter,
+}
+
+/// Bounds the calls on demand: how often for one record, and how many at a time.
+#[derive(Debug)]
+struct Limiter {
+    read: Mutex<HashMap<B256, Instant>>,
+    calls: Semaphore,
+}
+
+impl Limiter {
+    fn new() -> Self {
+        Self { read: Mutex::default(), calls: Semaphore::new(CALLS_MAX) }
+    }
+
+    /// Whether it is this record's turn to be read again; if so, it counts as read.
+    fn due(&self, kind: &[u8], first: Address, second: Address, interval: Duration) -> bool {
+        let key = keccak256([kind, first.as_slice(), second.as_slice()].concat());
+        let now = Instant::now();
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.get(&key).is_some_and(|at| now.duration_since(*at) < interval) {
+            return false;
+        }
+        if read.len() >= REMEMBERED_MAX {
+            read.retain(|_, at| now.duration_since(*at) < ABSENT_FOR);
+            if read.len() >= REMEMBERED_MAX {
+                return false; // a flood: nothing more is looked up until it ebbs
+            }
+        }
+        read.insert(key, now);
+        true
+    }
+
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, ViewError> {
+        match tokio::time::timeout(PERMIT_WAIT, self.calls.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(ViewError::Busy),
+        }
+    }
 }
 
 impl View {
@@ -71,8 +113,8 @@ impl View {
             reader,
             stale_after,
             freshness: Mutex::default(),
-            refreshed: Mutex::default(),
-            calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            strangers: Limiter::new(),
+            acquaintances: Limiter::new(),
         }
     }
 
@@ -93,31 +135,6 @@ impl View {
         self.freshness().caught_up.is_some_and(|at| at.elapsed() < self.stale_after)
     }
 
-    /// Whether it is this record's turn to be read again; if so, it counts as read.
-    fn due(&self, kind: &[u8], first: Address, second: Address, interval: Duration) -> bool {
-        let key = keccak256([kind, first.as_slice(), second.as_slice()].concat());
-        let now = Instant::now();
-        let mut refreshed = self.refreshed.lock().unwrap_or_else(PoisonError::into_inner);
-        if refreshed.get(&key).is_some_and(|at| now.duration_since(*at) < interval) {
-            return false;
-        }
-        if refreshed.len() >= REMEMBERED_MAX {
-            refreshed.retain(|_, at| now.duration_since(*at) < ABSENT_FOR);
-            if refreshed.len() >= REMEMBERED_MAX {
-                return false; // a flood of unknown addresses: nothing more is looked up until it ebbs
-            }
-        }
-        refreshed.insert(key, now);
-        true
-    }
-
-    async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, ViewError> {
-        match tokio::time::timeout(Duration::from_secs(2), self.calls.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(ViewError::Busy),
-        }
-    }
-
     /// Whether an address is a node, as far as this node has heard; asks nobody.
     pub(crate) async fn is_known_node(&self, node: Address) -> Result<bool, ViewError> {
         Ok(chain::node(self.store.readers(), node).await?.is_some())
@@ -128,7 +145,7 @@ impl View {
         if let Some(known) = chain::node(self.store.readers(), node).await? {
             return Ok(Some(known));
         }
-        if !self.due(b"absent node", node, Address::ZERO, ABSENT_FOR) {
+        if !self.strangers.due(b"absent node", node, Address::ZERO, ABSENT_FOR) {
             return Ok(None);
         }
         self.refresh_node(node).await
@@ -136,10 +153,10 @@ impl View {
 
     /// The same, read again.
     pub(crate) async fn refresh_node(&self, node: Address) -> Result<Option<NodeRecord>, ViewError> {
-        if !self.due(b"node", node, Address::ZERO, REFRESH_INTERVAL) {
+        if !self.strangers.due(b"node", node, Address::ZERO, REFRESH_INTERVAL) {
             return Ok(chain::node(self.store.readers(), node).await?);
         }
-        let _permit = self.permit().await?;
+        let _permit = self.strangers.permit().await?;
         let Some(record) = self.reader.node(node).await? else { return Ok(None) };
         let saved = record.clone();
         self.store
@@ -156,7 +173,7 @@ impl View {
         if let Some(agent) = chain::agent_of(self.store.readers(), wallet).await? {
             return Ok(Some(agent).filter(|agent| !agent.is_zero()));
         }
-        if !self.due(b"absent route", wallet, Address::ZERO, ABSENT_FOR) {
+        if !self.strangers.due(b"absent route", wallet, Address::ZERO, ABSENT_FOR) {
             return Ok(None);
         }
         self.refresh_agent_of(wallet).await
@@ -164,8 +181,8 @@ impl View {
 
     /// The same, read again.
     pub(crate) async fn refresh_agent_of(&self, wallet: Address) -> Result<Option<Address>, ViewError> {
-        if self.due(b"route", wallet, Address::ZERO, REFRESH_INTERVAL) {
-            let _permit = self.permit().await?;
+        if self.strangers.due(b"route", wallet, Address::ZERO, REFRESH_INTERVAL) {
+            let _permit = self.strangers.permit().await?;
             let (agent, nonce) = self.reader.route(wallet).await?;
             // A wallet that never had a route is not kept: the table is bounded by what the chain was paid for.
             if nonce > 0 {
@@ -191,14 +208,14 @@ impl View {
 
     /// The same, read again.
     pub(crate) async fn refresh_lane(&self, payer: Address, payee: Address) -> Result<Lane, ViewError> {
-        if self.due(b"lane", payer, payee, REFRESH_INTERVAL) {
+        if self.acquaintances.due(b"lane", payer, payee, REFRESH_INTERVAL) {
             return self.read_lane(payer, payee).await;
         }
         self.lane(payer, payee).await
     }
 
     async fn read_lane(&self, payer: Address, payee: Address) -> Result<Lane, ViewError> {
-        let _permit = self.permit().await?;
+        let _permit = self.acquaintances.permit().await?;
         let lane = self.reader.lane(payer, payee).await?;
         self.store
             .writer()
@@ -215,10 +232,10 @@ impl View {
             return Ok(true);
         }
         let known = chain::authorized(self.store.readers(), payer, signer).await?;
-        if known == Some(true) || !self.due(b"delegate", payer, signer, REFRESH_INTERVAL) {
+        if known == Some(true) || !self.acquaintances.due(b"delegate", payer, signer, REFRESH_INTERVAL) {
             return Ok(known == Some(true));
         }
-        let _permit = self.permit().await?;
+        let _permit = self.acquaintances.permit().await?;
         let authorized = self.reader.authorized(payer, signer).await?;
         // Only what was once true is kept: anybody can name a signer that never was one.
         if authorized || known.is_some() {
@@ -230,5 +247,31 @@ impl View {
                 .await?;
         }
         Ok(authorized)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_once_per_interval() {
+        let limiter = Limiter::new();
+        let due = |kind: &[u8], interval| limiter.due(kind, Address::ZERO, Address::ZERO, interval);
+        assert!(due(b"lane", Duration::from_secs(60)));
+        assert!(!due(b"lane", Duration::from_secs(60)));
+        assert!(due(b"route", Duration::from_secs(60)), "another record");
+        assert!(due(b"lane", Duration::ZERO), "its time has come");
+    }
+
+    #[test]
+    fn a_flood_of_unknown_addresses_is_not_passed_on() {
+        let limiter = Limiter::new();
+        let due = |number: usize| {
+            let address = Address::from_slice(&keccak256(number.to_be_bytes())[..20]);
+            limiter.due(b"route", address, Address::ZERO, ABSENT_FOR)
+        };
+        assert!((0..REMEMBERED_MAX).all(due));
+        assert!(!due(REMEMBERED_MAX));
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     node::Node,
     relay::{
         account,
-        peers::{self, ANSWER_TIMEOUT, Agent, PeerError},
+        peers::{self, ANSWER_TIMEOUT, Agent, PeerError, STREAMS_PER_AGENT_MAX},
     },
     store::{packets::Relay, peers as books},
 };
@@ -109,25 +109,36 @@ fn unreachable(agent: Address, error: &PeerError) -> Refused {
     Refused::With(Status::Unreachable, "the responsible node could not be reached")
 }
 
+/// A session's token as a header that is neither printed nor indexed.
+fn secret(token: &[u8; 32]) -> Result<HeaderValue, Refused> {
+    let mut value = HeaderValue::try_from(encode_token(token))
+        .map_err(|_| Refused::With(Status::Unreachable, "the session's token is no header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// One attempt. A 421 drops the session.
 async fn send(node: &Node, target: &Target, bytes: Bytes) -> Result<reqwest::Response, Refused> {
     let unreachable = |error: PeerError| unreachable(target.node, &error);
+    let state = node.peers.agent(target.node).map_err(unreachable)?;
+    let _place = state
+        .places
+        .try_acquire()
+        .map_err(|_| Refused::With(Status::TooMany, "the agent is slow and has no place left here"))?;
     let token = peers::token(node, target.node, &target.record).await.map_err(unreachable)?;
     let request = node
         .egress
         .post(&target.record.endpoint)
         .map_err(|error| unreachable(error.into()))?
         .header(header::CONTENT_TYPE, CONTENT_PACKET)
-        .header(PEER_SESSION, encode_token(&token))
+        .header(PEER_SESSION, secret(&token)?)
         .body(bytes);
     let response = tokio::time::timeout(ANSWER_TIMEOUT, request.send())
         .await
         .map_err(|_| unreachable(PeerError::Transport("no answer in time".to_owned())))?
         .map_err(|error| unreachable(error.into()))?;
     // Whatever it was, it may have changed what the agent owes: a packet stored, a statement acknowledged.
-    if let Ok(state) = node.peers.agent(target.node) {
-        state.count(|counters| counters.settled = false);
-    }
+    state.count(|counters| counters.settled = false);
     if response.status().as_u16() == Status::Misdirected.code() {
         peers::drop_session(node, target.node, &token).await;
     }
@@ -233,11 +244,17 @@ impl Drop for Piped {
 }
 
 fn pipe(node: &Arc<Node>, response: reqwest::Response, agent: Relay) -> Result<Response, Refused> {
-    let place = Arc::clone(&node.streams)
-        .try_acquire_owned()
-        .map_err(|_| Refused::With(Status::TooMany, "this node is at its limit of streams"))?;
+    let full = || Refused::With(Status::TooMany, "this node is at its limit of streams");
+    let place = Arc::clone(&node.streams).try_acquire_owned().map_err(|_| full())?;
     let state = node.peers.agent(agent.node).map_err(|error| unreachable(agent.node, &error))?;
-    state.count(|counters| counters.streams += 1);
+    let has_room = state.count(|counters| {
+        let has_room = counters.streams < STREAMS_PER_AGENT_MAX;
+        counters.streams += usize::from(has_room);
+        has_room
+    });
+    if !has_room {
+        return Err(full());
+    }
     node.metrics.streams_open.increment(1.0);
     let piped = Piped {
         node: Arc::clone(node),

@@ -27,9 +27,9 @@ pub(crate) fn exposure(earned: &Earned, tariff_version: u32, tariff: Tariff) -> 
     due(&[line]).unwrap_or(Amount::MAX)
 }
 
-/// Takes over what the agent confirmed with a voucher that holds. `streams_open` says whether more of the outbound
-/// bytes can still be acknowledged.
-pub(crate) fn confirm(earned: &Earned, said: &RelayStatement, streams_open: bool) -> Earned {
+/// Takes over what the agent confirmed. `vouchered` is the total of the voucher that was verified for it, none if
+/// nothing is owed. `streams_open` says whether more of the outbound bytes can still be acknowledged.
+pub(crate) fn confirm(earned: &Earned, said: &RelayStatement, vouchered: Option<Amount>, streams_open: bool) -> Earned {
     let mut now = earned.clone();
     // The agent counts in the transaction that stores; this relay may have died before it counted.
     now.inbound_bytes = earned.inbound_bytes.max(said.inbound_bytes);
@@ -38,9 +38,7 @@ pub(crate) fn confirm(earned: &Earned, said: &RelayStatement, streams_open: bool
     now.outbound_confirmed = said.outbound_bytes;
     let unconfirmed = now.outbound_bytes.saturating_sub(said.outbound_bytes);
     now.outbound_written_off = if streams_open { earned.outbound_written_off.min(unconfirmed) } else { unconfirmed };
-    if let Some(voucher) = &said.voucher {
-        now.vouchered = now.vouchered.max(voucher.cumulative);
-    }
+    now.vouchered = now.vouchered.max(vouchered.unwrap_or_default());
     now
 }
 
@@ -166,30 +164,30 @@ mod tests {
     #[test]
     fn everything_unconfirmed_is_exposed() {
         assert_eq!(exposure(&earned(5, 7), 1, TARIFF), units(12));
-        let confirmed = confirm(&earned(5, 7), &said(5, 7), true);
+        let confirmed = confirm(&earned(5, 7), &said(5, 7), Some(units(112)), true);
         assert_eq!(exposure(&confirmed, 1, TARIFF), Amount::ZERO);
         assert_eq!(confirmed.vouchered, units(112));
     }
 
     #[test]
     fn an_agent_that_counts_less_inbound_stays_exposed() {
-        assert_eq!(exposed_bytes(&confirm(&earned(9, 0), &said(5, 0), false)), 4);
+        assert_eq!(exposed_bytes(&confirm(&earned(9, 0), &said(5, 0), None, false)), 4);
     }
 
     #[test]
     fn an_agent_that_counts_more_is_believed() {
-        let confirmed = confirm(&earned(5, 7), &said(6, 8), false);
+        let confirmed = confirm(&earned(5, 7), &said(6, 8), None, false);
         assert_eq!((confirmed.inbound_bytes, confirmed.outbound_bytes), (6, 8));
         assert_eq!(exposed_bytes(&confirmed), 0);
     }
 
     #[test]
     fn outbound_in_vain_is_written_off_when_no_stream_is_open() {
-        assert_eq!(exposed_bytes(&confirm(&earned(0, 9), &said(0, 5), true)), 4);
-        let ended = confirm(&earned(0, 9), &said(0, 5), false);
+        assert_eq!(exposed_bytes(&confirm(&earned(0, 9), &said(0, 5), None, true)), 4);
+        let ended = confirm(&earned(0, 9), &said(0, 5), None, false);
         assert_eq!((exposed_bytes(&ended), ended.outbound_written_off), (0, 4));
         // Acknowledged after all.
-        let late = confirm(&ended, &said(0, 9), false);
+        let late = confirm(&ended, &said(0, 9), None, false);
         assert_eq!((exposed_bytes(&late), late.outbound_written_off), (0, 0));
     }
 

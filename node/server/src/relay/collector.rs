@@ -133,7 +133,9 @@ async fn ask(
                 // Read again: more may have been carried since.
                 let before = books::earned(&mut *connection, agent).await?.unwrap_or(earned);
                 let streams_open = state.count(|counters| counters.streams > 0);
-                books::collect(connection, &account::confirm(&before, &said, streams_open), voucher.as_ref()).await
+                let vouchered = voucher.as_ref().map(|voucher| voucher.cumulative);
+                let confirmed = account::confirm(&before, &said, vouchered, streams_open);
+                books::collect(connection, &confirmed, voucher.as_ref()).await
             })
         })
         .await?;

@@ -13,6 +13,7 @@ use minus_protocol::{
     random_bytes, reply::REPLY_BYTES_MAX, seal,
 };
 use reqwest::header::CONTENT_TYPE;
+use tokio::sync::Semaphore;
 
 use crate::{
     chain::NodeRecord,
@@ -26,6 +27,10 @@ use crate::{
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A session is renewed this long before it ends.
 const RENEW_BEFORE_MS: u64 = 60_000;
+/// Requests forwarded to one agent at a time: one that answers slowly must not take every place there is.
+const REQUESTS_PER_AGENT_MAX: usize = 128;
+/// Streams piped from one agent at a time, for the same reason.
+pub(crate) const STREAMS_PER_AGENT_MAX: usize = 4_096;
 /// Agents that state is kept of; the routing table bounds it, and this bounds the routing table's say.
 const AGENTS_MAX: usize = 65_536;
 
@@ -66,10 +71,21 @@ struct Session {
 }
 
 /// What is remembered of one agent.
-#[derive(Default)]
 pub(crate) struct Agent {
     session: tokio::sync::Mutex<Option<Session>>,
     counters: Mutex<Counters>,
+    /// Requests being forwarded.
+    pub(crate) places: Semaphore,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self {
+            session: tokio::sync::Mutex::default(),
+            counters: Mutex::default(),
+            places: Semaphore::new(REQUESTS_PER_AGENT_MAX),
+        }
+    }
 }
 
 /// Bytes and streams of the present run.

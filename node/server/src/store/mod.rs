@@ -16,6 +16,8 @@ pub(crate) mod commands;
 pub(crate) mod convert;
 pub(crate) mod customers;
 pub(crate) mod lines;
+#[cfg(test)]
+mod model;
 pub(crate) mod packets;
 pub(crate) mod peers;
 pub(crate) mod statements;

@@ -68,6 +68,10 @@ impl Operator {
         format!("http://{}", self.handle.as_ref().unwrap().public_addr)
     }
 
+    pub(crate) fn admin_addr(&self) -> std::net::SocketAddr {
+        self.handle.as_ref().unwrap().admin_addr
+    }
+
     pub(crate) async fn admin(&self, path: &str) -> reqwest::Response {
         let admin = self.handle.as_ref().unwrap().admin_addr;
         reqwest::get(format!("http://{admin}{path}")).await.unwrap()
