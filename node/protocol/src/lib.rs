@@ -10,10 +10,11 @@
 //! - [`stream`]: the frames pushed to a subscriber; [`sse`]: the events they travel in; [`relay_count`]: what a blind
 //!   relay counts of them
 //! - [`tariff`], [`meter`], [`statement`]: what it costs, how it adds up, and whether the customer agrees
-//! - [`status`], [`headers`]: what HTTP says around all this
+//! - [`status`], [`headers`]: what HTTP says around all this; [`endpoint`]: where it may be said to
 
 pub mod cbor;
 pub mod command;
+pub mod endpoint;
 pub mod headers;
 pub mod meter;
 pub mod packet;

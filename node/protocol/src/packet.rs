@@ -24,6 +24,7 @@ use hpke_rs_crypto::types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm};
 use hpke_rs_rust_crypto::HpkeRustCrypto;
 use minus_bindings::{Message, SignatureError, recover, sign};
 use serde::{Deserialize, Serialize};
+use sha3::{Digest, Keccak256};
 
 use crate::{
     cbor::{self, CborError},
@@ -150,7 +151,7 @@ impl Packet {
     /// keccak256 of all bytes: what a store knows a packet by.
     #[must_use]
     pub fn id(&self) -> B256 {
-        keccak256(&self.0)
+        B256::from_slice(&Keccak256::digest(&self.0))
     }
 
     /// Bytes on the wire, the unit of every count and price.

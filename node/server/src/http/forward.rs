@@ -100,7 +100,6 @@ async fn check_credit(node: &Node, target: &Target) -> Result<(), Refused> {
     if account::exposure(&earned, version, tariff) <= node.config.relay_credit {
         return Ok(());
     }
-    node.peers.bell.notify_one();
     Err(Refused::With(Status::TooMany, "the agent owes this relay too much"))
 }
 

@@ -46,11 +46,14 @@ const LATE_EVERY_ROUNDS: u32 = 10;
 /// Runs until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
     let mut rounds = 0_u32;
+    // Of its own, so that being rung for often never keeps a round from coming.
+    let mut round = tokio::time::interval(node.config.voucher_interval);
+    round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let everyone = tokio::select! {
             () = node.stop.cancelled() => return,
+            _ = round.tick() => true,
             () = node.peers.bell.notified() => false,
-            () = tokio::time::sleep(node.config.voucher_interval) => true,
         };
         rounds = rounds.wrapping_add(u32::from(everyone));
         let late = everyone && rounds.is_multiple_of(LATE_EVERY_ROUNDS);

@@ -154,6 +154,9 @@ fn reserve_code() -> Bytes {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("MINUS_NODE_LOG") {
+            let _ = tracing_subscriber::fmt().with_env_filter(filter).try_init();
+        }
         let mut anvil = Command::new(tool("anvil"))
             .args(["--port", "0", "--auto-impersonate", "--hardfork", "prague"])
             .stdout(Stdio::piped())
