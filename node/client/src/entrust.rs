@@ -17,7 +17,7 @@ use crate::clock;
 use crate::command::{Channel, CommandFailure, ask};
 use crate::error::Error;
 use crate::events::{Progress, ProgressSink};
-use crate::store::books::Account;
+use crate::store::records::Account;
 
 /// How long a route's signature may be carried.
 const ROUTE_VALID_S: u64 = 3600;

@@ -9,12 +9,34 @@ use alloy::primitives::Address;
 use alloy::signers::k256::elliptic_curve::rand_core::OsRng;
 use alloy::signers::local::PrivateKeySigner;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 /// Longest wallet name: it is a file name and a column of a table.
 const NAME_BYTES_MAX: usize = 64;
 
 /// Largest keystore file read: the format takes under 1 KiB.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// A password or key as text: wiped when dropped and never printed.
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes a text over.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text. Whoever calls this must not log or store it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Secret(hidden)")
+    }
+}
 
 /// A directory of wallets.
 #[derive(Debug, Clone)]
@@ -87,15 +109,15 @@ impl Keystore {
     }
 
     /// Makes a new key and stores it.
-    pub fn create(&self, name: &str, password: &str) -> Result<WalletEntry, KeystoreError> {
+    pub fn create(&self, name: &str, password: &Secret) -> Result<WalletEntry, KeystoreError> {
         self.store(name, &PrivateKeySigner::random(), password)
     }
 
     /// Stores a key that exists already, given as hex.
-    pub fn import_key(&self, name: &str, key: &str, password: &str) -> Result<WalletEntry, KeystoreError> {
-        let digits = key.trim();
+    pub fn import_key(&self, name: &str, key: &Secret, password: &Secret) -> Result<WalletEntry, KeystoreError> {
+        let digits = key.expose().trim();
         let digits = digits.strip_prefix("0x").unwrap_or(digits);
-        let bytes = hex::decode(digits).map_err(|_| KeystoreError::BadKey)?;
+        let bytes = Zeroizing::new(hex::decode(digits).map_err(|_| KeystoreError::BadKey)?);
         let signer = PrivateKeySigner::from_slice(&bytes).map_err(|_| KeystoreError::BadKey)?;
         self.store(name, &signer, password)
     }
@@ -140,8 +162,8 @@ impl Keystore {
     }
 
     /// Decrypts a wallet's key.
-    pub fn unlock(&self, entry: &WalletEntry, password: &str) -> Result<PrivateKeySigner, KeystoreError> {
-        let signer = PrivateKeySigner::decrypt_keystore(&entry.path, password)
+    pub fn unlock(&self, entry: &WalletEntry, password: &Secret) -> Result<PrivateKeySigner, KeystoreError> {
+        let signer = PrivateKeySigner::decrypt_keystore(&entry.path, password.expose())
             .map_err(|_| KeystoreError::Locked(entry.name.clone()))?;
         if signer.address() != entry.address {
             return Err(KeystoreError::AddressMismatch {
@@ -153,20 +175,20 @@ impl Keystore {
         Ok(signer)
     }
 
-    fn store(&self, name: &str, signer: &PrivateKeySigner, password: &str) -> Result<WalletEntry, KeystoreError> {
+    fn store(&self, name: &str, signer: &PrivateKeySigner, password: &Secret) -> Result<WalletEntry, KeystoreError> {
         let path = self.path(name)?;
         if path.exists() {
             return Err(KeystoreError::Exists(name.to_owned()));
         }
         private_directory(&self.directory).map_err(|error| self.io(error))?;
-        let secret = signer.to_bytes();
+        let secret = Zeroizing::new(signer.to_bytes().0);
         let draft_name = format!(".{name}.{}.draft", std::process::id());
         let draft = self.directory.join(&draft_name);
         let written = PrivateKeySigner::encrypt_keystore(
             &self.directory,
             &mut OsRng,
             secret.as_slice(),
-            password,
+            password.expose(),
             Some(&draft_name),
         );
         let placed = written
@@ -253,6 +275,10 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned())
+    }
+
     fn keystore() -> (tempfile::TempDir, Keystore) {
         let directory = tempfile::tempdir().unwrap();
         let keystore = Keystore::new(directory.path().join("wallets"));
@@ -263,37 +289,40 @@ mod tests {
     fn refuses_names_that_are_no_file_names() {
         let (_directory, keystore) = keystore();
         for name in ["", "../x", "a/b", "a.b", "ü", &"n".repeat(65)] {
-            assert!(matches!(keystore.create(name, "p"), Err(KeystoreError::BadName(_))), "{name:?}");
+            assert!(matches!(keystore.create(name, &secret("p")), Err(KeystoreError::BadName(_))), "{name:?}");
         }
     }
 
     #[test]
     fn refuses_to_replace_a_wallet_and_to_open_with_another_password() {
         let (_directory, keystore) = keystore();
-        let alice = keystore.create("alice", "right").unwrap();
-        assert!(matches!(keystore.create("alice", "right"), Err(KeystoreError::Exists(_))));
-        assert!(matches!(keystore.unlock(&alice, "wrong"), Err(KeystoreError::Locked(_))));
-        assert_eq!(keystore.unlock(&alice, "right").unwrap().address(), alice.address);
+        let alice = keystore.create("alice", &secret("right")).unwrap();
+        assert!(matches!(keystore.create("alice", &secret("right")), Err(KeystoreError::Exists(_))));
+        assert!(matches!(keystore.unlock(&alice, &secret("wrong")), Err(KeystoreError::Locked(_))));
+        assert_eq!(keystore.unlock(&alice, &secret("right")).unwrap().address(), alice.address);
     }
 
     #[test]
     fn refuses_a_file_that_lies_about_its_address() {
         let (_directory, keystore) = keystore();
-        let alice = keystore.create("alice", "p").unwrap();
+        let alice = keystore.create("alice", &secret("p")).unwrap();
         let text = fs::read_to_string(&alice.path).unwrap();
         fs::write(&alice.path, text.replace(&hex::encode(alice.address), &"11".repeat(20))).unwrap();
         let lying = keystore.find(Some("alice")).unwrap();
-        assert!(matches!(keystore.unlock(&lying, "p"), Err(KeystoreError::AddressMismatch { .. })));
+        assert!(matches!(keystore.unlock(&lying, &secret("p")), Err(KeystoreError::AddressMismatch { .. })));
     }
 
     #[test]
     fn refuses_what_is_no_key() {
         let (_directory, keystore) = keystore();
         for key in ["", "zz", "0x1234", &"0".repeat(64), &"f".repeat(64)] {
-            assert!(matches!(keystore.import_key("bob", key, "p"), Err(KeystoreError::BadKey)), "{key:?}");
+            assert!(
+                matches!(keystore.import_key("bob", &secret(key), &secret("p")), Err(KeystoreError::BadKey)),
+                "{key:?}"
+            );
         }
         let key = format!("0x{:064x}\n", 1);
-        let bob = keystore.import_key("bob", &key, "p").unwrap();
+        let bob = keystore.import_key("bob", &secret(&key), &secret("p")).unwrap();
         assert_eq!(bob.address.to_string(), "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf");
     }
 
@@ -301,12 +330,19 @@ mod tests {
     fn the_only_wallet_needs_no_name() {
         let (_directory, keystore) = keystore();
         assert!(matches!(keystore.find(None), Err(KeystoreError::NotNamed { count: 0 })));
-        let alice = keystore.create("alice", "p").unwrap();
+        let alice = keystore.create("alice", &secret("p")).unwrap();
         assert_eq!(keystore.find(None).unwrap(), alice);
-        keystore.create("bob", "p").unwrap();
+        keystore.create("bob", &secret("p")).unwrap();
         assert!(matches!(keystore.find(None), Err(KeystoreError::NotNamed { count: 2 })));
         assert!(matches!(keystore.find(Some("carol")), Err(KeystoreError::Unknown(_))));
         assert_eq!(keystore.list().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        assert_eq!(format!("{:?}", secret("sesame")), "Secret(hidden)");
+        let key = PrivateKeySigner::from_slice(&[0xab; 32]).unwrap();
+        assert!(!format!("{key:?}").contains("abab"), "{key:?}");
     }
 
     #[cfg(unix)]
@@ -314,7 +350,7 @@ mod tests {
     fn files_are_private() {
         use std::os::unix::fs::PermissionsExt;
         let (_directory, keystore) = keystore();
-        let alice = keystore.create("alice", "p").unwrap();
+        let alice = keystore.create("alice", &secret("p")).unwrap();
         assert_eq!(fs::metadata(&alice.path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(alice.path.parent().unwrap()).unwrap().count(), 1);
     }

@@ -6,7 +6,7 @@
 //! - [`client`]: [`Client`], everything below in one value
 //! - [`money`]: prepay, withdraw, balance
 //! - [`entrust`]: route on chain, account at the agent
-//! - [`send`]: files and texts to any wallet ([`content`], [`access`])
+//! - [`send`]: files and texts to any wallet (`parcel`, [`content`], [`access`])
 //! - [`listen`]: receive durably, check, sign, acknowledge ([`meter`], [`assemble`], [`file_name`])
 //! - [`account`]: both sides of the account, side by side
 //!
@@ -33,6 +33,7 @@ pub mod keystore;
 pub mod listen;
 pub mod meter;
 pub mod money;
+mod parcel;
 pub mod send;
 pub mod store;
 pub mod transport;
@@ -45,4 +46,5 @@ pub use events::{ListenEvent, ListenSink, Progress, ProgressSink, silent};
 pub use keystore::{Keystore, WalletEntry};
 pub use listen::{ListenOptions, ListenSummary, Stop};
 pub use money::{BalanceReport, PrepayOptions, PrepayReport, WithdrawOptions, WithdrawReport};
-pub use send::{Item, SendOptions, SendReport};
+pub use parcel::Item;
+pub use send::{SendOptions, SendReport, SentItem};

@@ -10,7 +10,7 @@ use minus_protocol::{
 };
 
 use crate::chain::Schedule;
-use crate::store::books::{Counted, Snapshot};
+use crate::store::records::{Counted, Snapshot};
 
 /// Why a statement is not signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +106,8 @@ struct Candidate {
 }
 
 /// The counts that are possible: with the last signed statement booked or not, and with the relay's leg charged or
-/// not, when there is one. The dearest of each comes first.
+/// not, when there is one. In doubt it was not booked: that keeps the messages, and with them a count that an honest
+/// agent cannot exceed, whichever it was.
 fn candidates(
     snapshot: &Snapshot,
     covered: &[&Counted],
@@ -129,11 +130,11 @@ fn candidates(
         }
         Ok(())
     };
+    add(false, &snapshot.account.lines, 0)?;
     if let Some(signed) = &snapshot.unconfirmed {
         let after = if signed.wallet == wallet { signed.through } else { 0 };
         add(true, &signed.lines, after)?;
     }
-    add(false, &snapshot.account.lines, 0)?;
     Ok(candidates)
 }
 
@@ -181,7 +182,7 @@ mod tests {
 
     use super::*;
     use crate::chain::schedule::Period;
-    use crate::store::books::{Account, Entrustment, SignedStatement};
+    use crate::store::records::{Account, Entrustment, SignedStatement};
 
     const WALLET: Address = Address::repeat_byte(1);
     const OTHER_WALLET: Address = Address::repeat_byte(2);
@@ -298,6 +299,31 @@ mod tests {
     fn a_sender_with_a_wrong_clock_raises_a_doubt_only() {
         assert!(doubt(START, (START + 120) * 1000).is_none());
         assert!(doubt(START, (START + 121) * 1000).is_some());
+    }
+
+    #[test]
+    fn less_than_was_counted_is_signed_and_nothing_taken_for_booked() {
+        let schedule = schedule();
+        let messages = vec![message(1, 100_000_000, START + 5), message(3, 100_000_000, START + 6)];
+        let mut snapshot = snapshot(messages.clone());
+        let first = state(units(500), &[], &messages[..1], START + 20, false);
+        snapshot.unconfirmed = Some(SignedStatement {
+            number: 1,
+            wallet: WALLET,
+            through: 1,
+            at: first.at,
+            total: first.total,
+            lines: first.lines.clone(),
+        });
+        // Without the second message, as if it had expired at the agent.
+        let mut less = state(units(500), &[], &messages[..1], START + 20, false);
+        less.through = 3;
+        let agreement = judge(&snapshot, &less, bench(&schedule, false, START + 50)).unwrap();
+        assert_eq!(agreement, Agreement { confirmed: false, exact: false });
+        // Both could be: the same second, nothing new. Then it is not taken for booked.
+        let same = state(units(500), &[], &messages[..1], START + 20, false);
+        let agreement = judge(&snapshot, &same, bench(&schedule, false, START + 50)).unwrap();
+        assert_eq!(agreement, Agreement { confirmed: false, exact: true });
     }
 
     proptest! {

@@ -141,6 +141,70 @@ async fn refuses_an_account_that_opens_higher_than_known() {
     assert!(client.store().account(wallet.address(), node.address()).await.unwrap().is_none());
 }
 
+/// Runs the program itself; its exit code and what it printed as JSON.
+fn minus(world: &World, args: &[&str]) -> (i32, serde_json::Value) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_minus"))
+        .env("MINUS_PASSWORD", "correct horse")
+        .args(["--json", "--rpc-url", world.rpc.as_str(), "--allow-private-endpoints"])
+        .args(["--deployment", world.deployment_file.to_str().unwrap()])
+        .args(["--data-dir", world.directory.path().join("cli").to_str().unwrap()])
+        .args(args)
+        .output()
+        .unwrap();
+    let json = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output.status.code().unwrap(), json)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_says_it_in_json() {
+    let world = World::new().await;
+    let (operator, node) = (key(3), key(4));
+    let agent = Agent::start(node.clone(), world.deployment).await;
+    world.register(&operator, &node, &agent.endpoint).await;
+    let (node, lower) = (node.address().to_string(), |address: Address| address.to_string().to_lowercase());
+
+    let (code, nodes) = minus(&world, &["nodes"]);
+    assert_eq!((code, nodes.as_array().unwrap().len()), (0, 1));
+    assert_eq!(nodes[0]["operator"], lower(operator.address()));
+    assert_eq!(nodes[0]["tariff"]["delivery"], "900000000000");
+
+    let (_, wallet) = minus(&world, &["wallet", "new", "alice"]);
+    let address = wallet["address"].as_str().unwrap();
+    assert_eq!(minus(&world, &["prepay", "--agent", &node, "1"]).0, 3, "no gas, no tokens");
+    world.fund(address.parse().unwrap(), 50).await;
+    let (code, prepaid) = minus(&world, &["prepay", "--agent", &node, "--from-reserve", "10"]);
+    assert_eq!((code, &prepaid["amount"], &prepaid["lane"]["deposit"]), (0, &"10000000".into(), &"10000000".into()));
+    let (code, balance) = minus(&world, &["balance"]);
+    assert_eq!((code, &balance["reserve"], &balance["tokens"]), (0, &"40000000".into(), &"0".into()));
+    assert_eq!(balance["lanes"][0]["deposit"], "10000000");
+    assert_eq!(balance["lanes"][0]["nodes"][0], node.to_lowercase());
+
+    let (code, entrusted) = minus(&world, &["entrust", "--agent", &node]);
+    assert_eq!((code, &entrusted["base"], &entrusted["wallet"]), (0, &"0".into(), &address.into()));
+    let file = world.directory.path().join("a.txt");
+    std::fs::write(&file, "hello").unwrap();
+    let (code, sent) = minus(&world, &["send", "--anonymous", address, file.to_str().unwrap(), "--text", "hi"]);
+    assert_eq!((code, &sent["packets"]), (0, &2.into()), "{sent}");
+    let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    assert_eq!((&sent["items"][1]["sha256"], &sent["items"][1]["name"]), (&sha256.into(), &"a.txt".into()));
+    assert!(sent["items"][1]["wire_bytes"].as_u64().unwrap() > 256);
+
+    let inbox = world.directory.path().join("inbox");
+    let listen = ["listen", "--files", "1", "--output", inbox.to_str().unwrap()];
+    assert_eq!(minus(&world, &listen).0, 0);
+    assert_eq!(std::fs::read_to_string(inbox.join("a.txt")).unwrap(), "hello");
+    let (code, statement) = minus(&world, &["statement"]);
+    assert_eq!((code, &statement["agrees"], &statement["waiting_messages"]), (0, &true.into(), &0.into()));
+    let (code, thawing) = minus(&world, &["withdraw", "--agent", &node, "5"]);
+    assert_eq!((code, &thawing["state"], &thawing["amount"]), (0, &"thawing".into(), &"5000000".into()));
+
+    agent.with(|books| books.orders.delivered_extra = 1);
+    assert_eq!(minus(&world, &["send", "--anonymous", address, "--text", "hi"]).0, 0);
+    assert_eq!(minus(&world, &["listen", "--until-idle", "1"]).0, 3, "a disagreement");
+    let nobody = key(9).address().to_string();
+    assert_eq!(minus(&world, &["send", "--anonymous", &nobody, "--text", "hi"]).0, 3, "no route");
+}
+
 #[tokio::test]
 async fn refuses_another_chain_and_missing_contracts() {
     let world = World::new().await;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use minus_client::content::Content;
 use minus_client::{
-    Client, EntrustOptions, Error, ExitCode, Identity, Item, ListenEvent, ListenOptions, ListenSink, ListenSummary,
-    PrepayOptions, SendOptions, Stop, silent,
+    Client, Config, EntrustOptions, Error, ExitCode, Identity, Item, ListenEvent, ListenOptions, ListenSink,
+    ListenSummary, PrepayOptions, SendOptions, Stop, silent,
 };
 use minus_protocol::{Refusal, total};
 use tokio_util::sync::CancellationToken;
@@ -226,6 +226,36 @@ async fn files_arrive_whole() {
     assert_eq!(std::fs::read(scene.output.join("sent.bin")).unwrap(), bytes);
     assert_eq!(std::fs::read(scene.output.join("empty")).unwrap(), b"");
     scene.assert_settled().await;
+}
+
+#[tokio::test]
+async fn refuses_private_endpoints_unless_allowed() {
+    let scene = Scene::new().await;
+    let config = Config { allow_private_endpoints: false, ..scene.world.config("alice") };
+    let careful = Client::open(config).await.unwrap();
+    let options =
+        SendOptions { recipient: scene.identity.wallet.address(), via: None, items: vec![Item::Text("hello".into())] };
+    let error = careful.send(&key(60), &options, &silent()).await.unwrap_err();
+    assert!(error.to_string().contains("--allow-private-endpoints"), "{error}");
+    assert_eq!(error.exit_code(), ExitCode::Unreachable);
+    let error = careful.statement(&scene.identity, None).await.unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::Unreachable, "{error}");
+    let listening = Scene { client: careful, ..scene };
+    let error = listening.listen().await.unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::Unreachable, "{error}");
+}
+
+#[tokio::test]
+async fn both_sides_of_the_account_are_shown() {
+    let scene = Scene::new().await;
+    scene.text(1, "one");
+    scene.listen().await.unwrap();
+    let report = scene.client.statement(&scene.identity, None).await.unwrap();
+    assert!(report.agrees && report.waiting_messages == 0, "{report:?}");
+    assert_eq!(report.own.total, Some(report.signed));
+    scene.agent.with(|books| books.lines[0].meter.relayed += 1);
+    let report = scene.client.statement(&scene.identity, None).await.unwrap();
+    assert!(!report.agrees);
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use super::Context;
 use super::bars;
 use super::output::{facts, table};
 use crate::error::Error;
-use crate::send::{Item, SendOptions, SendReport, SentItem};
+use crate::parcel::Item;
+use crate::send::{SendOptions, SendReport, SentItem};
 
 /// Send files or a text to a wallet address.
 #[derive(Debug, Args)]

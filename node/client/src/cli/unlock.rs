@@ -8,7 +8,7 @@ use clap::Args;
 use super::Context;
 use crate::client::Identity;
 use crate::error::Error;
-use crate::keystore::WalletEntry;
+use crate::keystore::{Secret, WalletEntry};
 
 /// The variable that may hold the wallets' password.
 const PASSWORD_VARIABLE: &str = "MINUS_PASSWORD";
@@ -58,7 +58,7 @@ impl Context {
     }
 
     /// A password: from the file, the variable, or the terminal.
-    pub fn password(&self, prompt: &str) -> Result<String, Error> {
+    pub fn password(&self, prompt: &str) -> Result<Secret, Error> {
         if let Some(password) = self.given_password()? {
             return Ok(password);
         }
@@ -66,27 +66,28 @@ impl Context {
     }
 
     /// A password for a new wallet: asked for twice when it comes from the terminal.
-    pub fn new_password(&self) -> Result<String, Error> {
+    pub fn new_password(&self) -> Result<Secret, Error> {
         if let Some(password) = self.given_password()? {
             return Ok(password);
         }
         let first = ask("Password for the new wallet: ")?;
-        if ask("The same again: ")? != first {
+        if ask("The same again: ")?.expose() != first.expose() {
             return Err(Error::Usage("the two passwords differ; nothing was made".to_owned()));
         }
         Ok(first)
     }
 
-    fn given_password(&self) -> Result<Option<String>, Error> {
+    fn given_password(&self) -> Result<Option<Secret>, Error> {
         if let Some(path) = &self.global.password_file {
             let text = std::fs::read_to_string(path).map_err(|source| Error::File { path: path.clone(), source })?;
-            return Ok(Some(text.lines().next().unwrap_or_default().to_owned()));
+            let text = Secret::new(text);
+            return Ok(Some(Secret::new(text.expose().lines().next().unwrap_or_default().to_owned())));
         }
-        Ok(std::env::var(PASSWORD_VARIABLE).ok())
+        Ok(std::env::var(PASSWORD_VARIABLE).ok().map(Secret::new))
     }
 }
 
-fn ask(prompt: &str) -> Result<String, Error> {
+fn ask(prompt: &str) -> Result<Secret, Error> {
     let unasked = || {
         Error::Usage(format!(
             "a wallet's password is needed: --password-file FILE, or {PASSWORD_VARIABLE}, or a terminal"
@@ -95,5 +96,5 @@ fn ask(prompt: &str) -> Result<String, Error> {
     if !std::io::stdin().is_terminal() {
         return Err(unasked());
     }
-    rpassword::prompt_password(prompt).map_err(|_| unasked())
+    rpassword::prompt_password(prompt).map(Secret::new).map_err(|_| unasked())
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Context;
 use super::output::table;
 use crate::error::Error;
+use crate::keystore::Secret;
 
 /// Longest key file read.
 const KEY_BYTES_MAX: u64 = 1024;
@@ -84,7 +85,7 @@ pub(super) fn run(context: &Context, args: &WalletArgs) -> Result<(), Error> {
     Ok(())
 }
 
-fn read_key(path: &Path) -> Result<String, Error> {
+fn read_key(path: &Path) -> Result<Secret, Error> {
     let file_error = |source| Error::File { path: path.to_owned(), source };
     let mut key = String::new();
     if path == Path::new("-") {
@@ -93,5 +94,5 @@ fn read_key(path: &Path) -> Result<String, Error> {
         let file = std::fs::File::open(path).map_err(file_error)?;
         file.take(KEY_BYTES_MAX).read_to_string(&mut key).map_err(file_error)?;
     }
-    Ok(key)
+    Ok(Secret::new(key))
 }

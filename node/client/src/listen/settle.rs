@@ -15,7 +15,7 @@ use crate::command::{Channel, CommandFailure, ask};
 use crate::error::Error;
 use crate::events::ListenEvent;
 use crate::meter::{Agreement, Bench, Objection, judge};
-use crate::store::books::{SignedStatement, Signing};
+use crate::store::records::{SignedStatement, Signing};
 
 /// Attempts to hand over one acknowledgement before the connection is given up; the next one starts with it.
 const ATTEMPTS_MAX: u32 = 3;

@@ -1,13 +1,14 @@
 //! The client's own SQLite database: what it must not forget in a power cut (law 8). Write-ahead log, every commit on
 //! disk before it returns. Stands below `listen`, `entrust` and `assemble`; above it nothing knows SQL.
 //!
-//! - [`books`]: lanes, accounts, meters, signed statements
+//! - [`books`]: lanes, accounts, meters, signed statements, as [`records`]
 //! - [`inbox`]: messages counted once, message ids seen once, texts not yet delivered
 //! - [`files`]: parts of files until the file is in its place
 
 pub mod books;
 pub mod files;
 pub mod inbox;
+pub mod records;
 
 use std::path::Path;
 use std::time::Duration;
