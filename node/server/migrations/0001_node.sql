@@ -7,6 +7,7 @@ create table accounts (
     base text not null,                     -- running total the account was opened at
     vouchered text not null,                -- highest cumulative total accepted; base + due(lines) after each of them
     reserved text not null,                 -- sum of `packets.reserve` over the payer's stored packets
+    fronted text not null,                  -- promised to relays beyond what the payer has paid since, base units * 2^30
     statements integer not null default 0   -- number of the last statement issued
 ) strict, without rowid;
 

@@ -101,11 +101,11 @@ async fn metrics(State(node): State<Arc<Node>>) -> Result<String, StoreError> {
     observe("minus_peer_sessions", peers::sessions(readers).await?.into());
     observe("minus_view_fresh", u128::from(node.view.is_fresh()));
     observe("minus_view_block", node.view.freshness().block.into());
-    let reserved = customers::accounts(readers)
-        .await?
-        .iter()
-        .fold(0_u128, |sum, account| sum.saturating_add(account.reserved.base_units()));
-    observe("minus_reserved_base_units", reserved);
+    let accounts = customers::accounts(readers).await?;
+    let sum = |of: fn(&customers::Account) -> u128| accounts.iter().map(of).fold(0, u128::saturating_add);
+    observe("minus_reserved_base_units", sum(|account| account.reserved.base_units()));
+    observe("minus_fronted_base_units", sum(|account| account.fronted.base_units()));
+    observe("minus_customer_credit_base_units", node.config.customer_credit.base_units());
     observe("minus_relay_credit_base_units", node.config.relay_credit.base_units());
     for earned in peers::all_earned(readers).await? {
         let peer = earned.agent.to_string();
@@ -139,6 +139,8 @@ struct Customer {
     total: Amount,
     vouchered: Amount,
     reserved: Amount,
+    /// Rounded up.
+    fronted: Amount,
 }
 
 #[derive(Serialize)]
@@ -171,8 +173,9 @@ async fn meters(State(node): State<Arc<Node>>) -> Result<Json<Meters>, StoreErro
     for account in customers::accounts(&mut *reading).await? {
         let lines = lines::load(&mut reading, Book::Customer, account.payer).await?;
         let total = crate::agent::statement::total(account.base, &lines)?;
-        let customers::Account { payer, base, vouchered, reserved, .. } = account;
-        customers.push(Customer { payer, operator, base, lines, total, vouchered, reserved });
+        let customers::Account { payer, base, vouchered, reserved, fronted, .. } = account;
+        let fronted = Amount::from_base_units(fronted.base_units()).unwrap_or(Amount::MAX);
+        customers.push(Customer { payer, operator, base, lines, total, vouchered, reserved, fronted });
     }
     let mut owed = Vec::new();
     for relay_operator in peers::owed_operators(&mut *reading).await? {

@@ -39,6 +39,9 @@ pub struct Config {
     /// Bytes pushed to a subscription beyond what it acknowledged.
     #[serde(default = "defaults::window_bytes")]
     pub window_bytes: u64,
+    /// What this node, as an agent, pays relays in advance for one payer's packets. Base units.
+    #[serde(default = "defaults::customer_credit", with = "base_units")]
+    pub customer_credit: Amount,
     /// What an agent may owe this node, as a relay, without a voucher. Base units.
     #[serde(default = "defaults::relay_credit", with = "base_units")]
     pub relay_credit: Amount,
@@ -77,6 +80,7 @@ impl Config {
             allow_private_endpoints: false,
             retention: defaults::retention(),
             window_bytes: defaults::window_bytes(),
+            customer_credit: defaults::customer_credit(),
             relay_credit: defaults::relay_credit(),
             voucher_interval: defaults::voucher_interval(),
             voucher_bytes: defaults::voucher_bytes(),
@@ -137,6 +141,11 @@ mod defaults {
     /// Eight of the largest packets: enough to fill a line of 100 Mbit/s at half a second of round trip.
     pub(super) fn window_bytes() -> u64 {
         8 << 20
+    }
+
+    /// One token: a customer that costs so much without ever paying is worth losing.
+    pub(super) fn customer_credit() -> Amount {
+        Amount::from_base_units(1_000_000).unwrap_or(Amount::ZERO)
     }
 
     /// One token.

@@ -165,6 +165,10 @@ struct RunArgs {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     window_bytes: Option<u64>,
+    /// Base units paid to relays in advance for one payer [default: 1000000].
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    customer_credit: Option<u64>,
     /// What an agent may owe this node without a voucher, in base units [default: 1000000].
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]

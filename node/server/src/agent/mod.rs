@@ -2,8 +2,10 @@
 //!
 //! - `lane` — what a payer's lane can still pay, and whether one more packet fits
 //! - `statement` — assembles the bill of a wallet
+//! - `front` — what the agent pays relays in advance, and how far
 //! - `acknowledge` — judges a voucher against the statement it answers
 
 pub(crate) mod acknowledge;
+pub(crate) mod front;
 pub(crate) mod lane;
 pub(crate) mod statement;

@@ -48,6 +48,7 @@ pub(crate) async fn deposit(
         tariff,
         lane,
         retention_s: node.config.retention.as_secs(),
+        customer_credit: node.config.customer_credit,
     };
     let mut stored = store(node, arrival.clone()).await?;
     if stored == Stored::Spent {
@@ -69,6 +70,10 @@ pub(crate) async fn deposit(
             Ok(answer::stored(minus_protocol::Stored::Duplicate, relay.map(|_| 0)))
         }
         Stored::NotEntrusted => Err(Refused::With(Status::Misdirected, "this node is not the agent")),
+        Stored::OverCredit => {
+            let reason = "too much was carried here for the recipient that it has not paid for yet";
+            Err(Refused::With(Status::TooMany, reason))
+        }
         Stored::Spent => Err(Refused::With(Status::Spent, "the recipient's prepayment is spent")),
     }
 }

@@ -6,9 +6,9 @@ use sqlx::SqliteConnection;
 
 use super::{
     StoreError,
-    convert::{address, amount, amount_column, integer, unsigned},
+    convert::{address, amount, amount_column, count, integer, unsigned},
 };
-use crate::agent::lane::Lane;
+use crate::agent::{front::Fronted, lane::Lane};
 
 /// One payer's account.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Account {
     pub(crate) vouchered: Amount,
     /// Worst case of what is stored.
     pub(crate) reserved: Amount,
+    /// Promised to relays and not paid for yet.
+    pub(crate) fronted: Fronted,
     /// Number of the last statement issued.
     pub(crate) statements: u64,
 }
@@ -43,14 +45,15 @@ pub(crate) async fn wallet<'e>(
     row.map(|(payer, last_seq)| Ok(Wallet { payer: address(&payer)?, last_seq: unsigned(last_seq)? })).transpose()
 }
 
-type AccountRow = (Vec<u8>, String, String, String, i64);
+type AccountRow = (Vec<u8>, String, String, String, String, i64);
 
-fn account_of((payer, base, vouchered, reserved, statements): AccountRow) -> Result<Account, StoreError> {
+fn account_of((payer, base, vouchered, reserved, fronted, statements): AccountRow) -> Result<Account, StoreError> {
     Ok(Account {
         payer: address(&payer)?,
         base: amount(&base)?,
         vouchered: amount(&vouchered)?,
         reserved: amount(&reserved)?,
+        fronted: Fronted(count(&fronted)?),
         statements: unsigned(statements)?,
     })
 }
@@ -61,7 +64,7 @@ pub(crate) async fn account<'e>(
     payer: Address,
 ) -> Result<Option<Account>, StoreError> {
     let row: Option<AccountRow> =
-        sqlx::query_as("select payer, base, vouchered, reserved, statements from accounts where payer = ?")
+        sqlx::query_as("select payer, base, vouchered, reserved, fronted, statements from accounts where payer = ?")
             .bind(payer.to_vec())
             .fetch_optional(executor)
             .await?;
@@ -71,7 +74,7 @@ pub(crate) async fn account<'e>(
 /// Every account, for the operator's eyes.
 pub(crate) async fn accounts<'e>(executor: impl sqlx::SqliteExecutor<'e>) -> Result<Vec<Account>, StoreError> {
     let rows: Vec<AccountRow> =
-        sqlx::query_as("select payer, base, vouchered, reserved, statements from accounts order by payer")
+        sqlx::query_as("select payer, base, vouchered, reserved, fronted, statements from accounts order by payer")
             .fetch_all(executor)
             .await?;
     rows.into_iter().map(account_of).collect()
@@ -79,9 +82,10 @@ pub(crate) async fn accounts<'e>(executor: impl sqlx::SqliteExecutor<'e>) -> Res
 
 /// Writes an account's numbers back.
 pub(crate) async fn save_account(connection: &mut SqliteConnection, account: &Account) -> Result<(), StoreError> {
-    sqlx::query("update accounts set vouchered = ?, reserved = ?, statements = ? where payer = ?")
+    sqlx::query("update accounts set vouchered = ?, reserved = ?, fronted = ?, statements = ? where payer = ?")
         .bind(amount_column(account.vouchered))
         .bind(amount_column(account.reserved))
+        .bind(account.fronted.0.to_string())
         .bind(integer(account.statements)?)
         .bind(account.payer.to_vec())
         .execute(connection)
@@ -118,13 +122,13 @@ pub(crate) async fn entrust(
             if base >= lane.limit() {
                 return Ok(Entrusted::Unfunded);
             }
-            sqlx::query("insert into accounts values (?, ?, ?, '0', 0)")
+            sqlx::query("insert into accounts values (?, ?, ?, '0', '0', 0)")
                 .bind(payer.to_vec())
                 .bind(amount_column(base))
                 .bind(amount_column(base))
                 .execute(&mut *connection)
                 .await?;
-            Account { payer, base, vouchered: base, reserved: Amount::ZERO, statements: 0 }
+            Account { payer, base, vouchered: base, reserved: Amount::ZERO, fronted: Fronted::default(), statements: 0 }
         }
     };
     let before = wallet(&mut *connection, entrusted).await?;

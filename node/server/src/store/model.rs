@@ -24,6 +24,8 @@ use crate::agent::lane::Lane;
 const OPERATOR: Address = Address::repeat_byte(0xa0);
 const RELAY: Relay = Relay { node: Address::repeat_byte(0xb0), operator: Address::repeat_byte(0xb1) };
 const RETENTION_S: u64 = 100;
+/// Low enough to be reached by some sequences.
+const CUSTOMER_CREDIT: u128 = 2_500;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -90,6 +92,8 @@ struct Model {
     last_seq: [u64; 2],
     lines: Vec<MeterLine>,
     owed: Vec<MeterLine>,
+    /// Bytes times price that relays were promised, less what was paid since.
+    fronted: u128,
     bills: Vec<Bill>,
     seen: BTreeSet<B256>,
     last_arrival: Option<Arrival>,
@@ -139,6 +143,7 @@ impl Books {
             last_seq: [0; 2],
             lines: Vec::new(),
             owed: Vec::new(),
+            fronted: 0,
             bills: Vec::new(),
             seen: BTreeSet::new(),
             last_arrival: None,
@@ -177,6 +182,7 @@ impl Books {
             tariff: self.model.tariffs[&version],
             lane: self.model.lane,
             retention_s: RETENTION_S,
+            customer_credit: Amount::from_base_units(CUSTOMER_CREDIT).expect("small"),
         };
         let offered = arrival.clone();
         let stored = write!(self, |connection| packets::store(connection, &offered).await);
@@ -184,8 +190,17 @@ impl Books {
         let length = u64::try_from(arrival.packet.len()).expect("short");
         let reserve = reserve(&arrival.tariff, length, RETENTION_S);
         let fits = self.model.lane.covers(self.model.vouchered(), &[self.model.reserved(), reserve]);
-        assert_eq!(stored, if fits { Stored::New } else { Stored::Spent });
-        if fits {
+        let relayed_price = if relayed { u128::from(arrival.tariff.relay) } else { 0 };
+        let fronted = self.model.fronted + u128::from(length) * relayed_price;
+        let within = !relayed || fronted <= CUSTOMER_CREDIT << 30;
+        let expected = match (fits, within) {
+            (false, _) => Stored::Spent,
+            (true, false) => Stored::OverCredit,
+            (true, true) => Stored::New,
+        };
+        assert_eq!(stored, expected);
+        if stored == Stored::New {
+            self.model.fronted = fronted;
             self.model.last_seq[wallet] += 1;
             let seq = self.model.last_seq[wallet];
             let carriage =
@@ -281,6 +296,11 @@ impl Books {
                 if books {
                     let bill = &mut self.model.bills[place];
                     bill.paid = true;
+                    let before = total(Amount::ZERO, &self.model.lines).expect("in range");
+                    let legs = bill.relay.iter().flatten();
+                    let leg: u128 = legs.map(|line| line.meter.relayed * u128::from(line.tariff.relay)).sum();
+                    let paid = billed.saturating_sub(before).base_units() << 30;
+                    self.model.fronted = (self.model.fronted + leg).saturating_sub(paid);
                     self.model.lines = bill.lines.clone();
                     for line in bill.relay.iter().flatten() {
                         lines::add_relayed(&mut self.model.owed, line.tariff_version, line.tariff, line.meter.relayed)
@@ -307,6 +327,7 @@ impl Books {
         let account = customers::account(&mut *reading, payer).await?.expect("opened");
         assert_eq!(account.reserved, self.model.reserved());
         assert_eq!(account.vouchered, self.model.vouchered());
+        assert_eq!(account.fronted.0, self.model.fronted);
         assert_eq!(lines::load(&mut reading, Book::Customer, payer).await?, self.model.lines);
         let owed = peers::owed(&mut reading, RELAY.operator).await?.expect("opened");
         assert_eq!(owed.lines, self.model.owed);

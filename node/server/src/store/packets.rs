@@ -42,6 +42,8 @@ pub(crate) struct Arrival {
     pub(crate) tariff: Tariff,
     pub(crate) lane: Lane,
     pub(crate) retention_s: u64,
+    /// What the agent fronts for one payer at most.
+    pub(crate) customer_credit: Amount,
 }
 
 /// What became of it.
@@ -53,6 +55,8 @@ pub(crate) enum Stored {
     NotEntrusted,
     /// The lane cannot cover it.
     Spent,
+    /// The agent has fronted enough for this payer.
+    OverCredit,
 }
 
 /// Stores the packet, reserves its worst case and books the relay that brought it, all or nothing.
@@ -75,6 +79,14 @@ pub(crate) async fn store(connection: &mut SqliteConnection, arrival: &Arrival) 
     let reserve = minus_protocol::reserve(&arrival.tariff, bytes, arrival.retention_s);
     if !arrival.lane.covers(account.vouchered, &[account.reserved, reserve]) {
         return Ok(Stored::Spent);
+    }
+
+    let owes_relay = arrival.relay.is_some_and(|relay| relay.operator != arrival.own_operator);
+    if owes_relay {
+        account.fronted = account.fronted.and(bytes, arrival.tariff);
+        if !account.fronted.is_within(arrival.customer_credit) {
+            return Ok(Stored::OverCredit);
+        }
     }
 
     account.reserved = account.reserved.checked_add(reserve).ok_or(StoreError::Range("reserve"))?;
@@ -109,7 +121,7 @@ pub(crate) async fn store(connection: &mut SqliteConnection, arrival: &Arrival) 
         .await?;
     if let Some(relay) = arrival.relay {
         super::peers::count_at_agent(connection, relay, u128::from(bytes), 0).await?;
-        if relay.operator != arrival.own_operator {
+        if owes_relay {
             let mut owed = lines::load(connection, Book::Owed, relay.operator).await?;
             lines::add_relayed(&mut owed, arrival.tariff_version, arrival.tariff, u128::from(bytes))?;
             lines::replace(connection, Book::Owed, relay.operator, &owed).await?;

@@ -3,7 +3,7 @@
 
 use alloy::primitives::{Address, B256};
 use minus_bindings::{Amount, SignedVoucher};
-use minus_protocol::{Refusal, Statement};
+use minus_protocol::{MeterLine, Refusal, Statement};
 use sqlx::SqliteConnection;
 
 use super::{
@@ -206,9 +206,11 @@ pub(crate) async fn acknowledge(
 
     let billed = lines::load(connection, Book::Statement, owner.payer).await?;
     lines::replace(connection, Book::Customer, owner.payer, &billed).await?;
-    if let Some(relay) = row.relay {
-        book_relay_leg(connection, owner.payer, relay, offered.own_operator).await?;
-    }
+    let relay_leg = match row.relay {
+        Some(relay) => book_relay_leg(connection, owner.payer, relay, offered.own_operator).await?,
+        None => Vec::new(),
+    };
+    account.fronted = account.fronted.after(total.saturating_sub(account.vouchered), &relay_leg);
     let released = packets::delete_through(connection, offered.wallet, row.through).await?;
     account.reserved = account.reserved.saturating_sub(released);
     account.vouchered = total;
@@ -221,23 +223,24 @@ pub(crate) async fn acknowledge(
     Ok(done)
 }
 
-/// The outbound leg becomes owed when the customer has paid for it.
+/// The outbound leg becomes owed when the customer has paid for it. Returns what became owed.
 async fn book_relay_leg(
     connection: &mut SqliteConnection,
     payer: Address,
     relay: Address,
     own_operator: Address,
-) -> Result<(), StoreError> {
+) -> Result<Vec<MeterLine>, StoreError> {
     let leg = lines::load(connection, Book::StatementRelay, payer).await?;
     let operator = peers::operator_of(connection, relay).await?.ok_or(StoreError::Corrupt("relay"))?;
     let bytes = statement::relayed_bytes(&leg);
     peers::count_at_agent(connection, Relay { node: relay, operator }, 0, bytes).await?;
     if operator == own_operator {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut owed = lines::load(connection, Book::Owed, operator).await?;
     for line in &leg {
         lines::add_relayed(&mut owed, line.tariff_version, line.tariff, line.meter.relayed)?;
     }
-    lines::replace(connection, Book::Owed, operator, &owed).await
+    lines::replace(connection, Book::Owed, operator, &owed).await?;
+    Ok(leg)
 }
