@@ -108,6 +108,27 @@ async fn a_relay_that_is_not_paid_stops_and_resumes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_fronts_relay_fees_up_to_its_credit_and_again_when_paid() {
+    let world = World::new().await;
+    let agent = world.operator(|config| config.customer_credit = units(300)).await;
+    let relay = world.operator(|_| ()).await;
+    let wallet = customer(&world, &agent, 10 * TOKEN).await;
+    let send = async |node: &str| post_status(node, &message(&world, &wallet, &unique_body())).await;
+    assert_eq!(send(&relay.url()).await, 202);
+    assert_eq!(send(&relay.url()).await, 429);
+    let owed_before = owed(&agent).await["total"].clone();
+    assert_eq!(send(&agent.url()).await, 202, "what came without a relay costs the agent nothing in advance");
+    assert_eq!(owed(&agent).await["total"], owed_before);
+
+    let mut stream = subscribe(&world, &wallet, &agent, &agent.url(), 0).await;
+    stream.message().await;
+    stream.message().await;
+    let statement = stream.statement().await;
+    assert_eq!(acknowledge(&world, &wallet, &agent, &statement).await.0, 200);
+    assert_eq!(send(&relay.url()).await, 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refusals_come_through_and_nothing_goes_round_in_circles() {
     let world = World::new().await;
     let agent = world.operator(|_| ()).await;
