@@ -23,7 +23,7 @@ use crate::{
     node::Node,
     relay::{
         account,
-        peers::{self, ANSWER_TIMEOUT, Agent, PeerError, STREAMS_PER_AGENT_MAX},
+        peers::{self, ANSWER_TIMEOUT, Agent, Forwarding, PeerError, STREAMS_PER_AGENT_MAX},
     },
     store::{packets::Relay, peers as books},
 };
@@ -61,16 +61,17 @@ async fn try_forward(node: &Arc<Node>, packet: Packet) -> Result<Response, Refus
     check_credit(node, &target).await?;
     let length = u64::try_from(packet.len()).expect("a packet's length fits 64 bits");
     let bytes = packet.into_bytes();
-    let (response, target) = match send(node, &target, bytes.clone()).await? {
-        response if response.status().as_u16() == Status::Misdirected.code() => {
+    let (sent, target) = match send(node, &target, bytes.clone()).await? {
+        sent if sent.response.status().as_u16() == Status::Misdirected.code() => {
+            drop(sent);
             node.view.refresh_node(target.node).await?;
             let target = responsible(node, recipient, true).await?;
             check_credit(node, &target).await?;
             (send(node, &target, bytes).await?, target)
         }
-        response => (response, target),
+        sent => (sent, target),
     };
-    pass_back(node, response, &target, length).await
+    pass_back(node, sent, &target, length).await
 }
 
 /// The node an address leads to: itself, or its agent.
@@ -116,8 +117,14 @@ fn secret(token: &[u8; 32]) -> Result<HeaderValue, Refused> {
     Ok(value)
 }
 
+/// An answer that is not counted yet.
+struct Sent {
+    response: reqwest::Response,
+    forwarding: Forwarding,
+}
+
 /// One attempt. A 421 drops the session.
-async fn send(node: &Node, target: &Target, bytes: Bytes) -> Result<reqwest::Response, Refused> {
+async fn send(node: &Node, target: &Target, bytes: Bytes) -> Result<Sent, Refused> {
     let unreachable = |error: PeerError| unreachable(target.node, &error);
     let state = node.peers.agent(target.node).map_err(unreachable)?;
     let _place = state
@@ -132,21 +139,20 @@ async fn send(node: &Node, target: &Target, bytes: Bytes) -> Result<reqwest::Res
         .header(header::CONTENT_TYPE, CONTENT_PACKET)
         .header(PEER_SESSION, secret(&token)?)
         .body(bytes);
+    let forwarding = Forwarding::begin(Arc::clone(&state));
     let response = tokio::time::timeout(ANSWER_TIMEOUT, request.send())
         .await
         .map_err(|_| unreachable(PeerError::Transport("no answer in time".to_owned())))?
         .map_err(|error| unreachable(error.into()))?;
-    // Whatever it was, it may have changed what the agent owes: a packet stored, a statement acknowledged.
-    state.count(|counters| counters.settled = false);
     if response.status().as_u16() == Status::Misdirected.code() {
         peers::drop_session(node, target.node, &token).await;
     }
-    Ok(response)
+    Ok(Sent { response, forwarding })
 }
 
 async fn pass_back(
     node: &Arc<Node>,
-    response: reqwest::Response,
+    Sent { response, forwarding }: Sent,
     target: &Target,
     length: u64,
 ) -> Result<Response, Refused> {
@@ -170,6 +176,7 @@ async fn pass_back(
             count(node, agent, carried, 0).await;
         }
     }
+    drop(forwarding);
     let body = peers::read_bounded(response).await.map_err(|error| unreachable(target.node, &error))?;
     let mut answer = Response::new(Body::from(body));
     *answer.status_mut() = code(status);

@@ -27,17 +27,39 @@ pub(crate) fn exposure(earned: &Earned, tariff_version: u32, tariff: Tariff) -> 
     due(&[line]).unwrap_or(Amount::MAX)
 }
 
+/// What this relay carries for the agent at this moment and has not counted to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UnderWay {
+    /// Requests whose answers are not counted yet.
+    pub(crate) requests: bool,
+    /// Streams that are open, or not counted to their end.
+    pub(crate) streams: bool,
+}
+
 /// Takes over what the agent confirmed. `vouchered` is the total of the voucher that was verified for it, none if
-/// nothing is owed. `streams_open` says whether more of the outbound bytes can still be acknowledged.
-pub(crate) fn confirm(earned: &Earned, said: &RelayStatement, vouchered: Option<Amount>, streams_open: bool) -> Earned {
+/// nothing is owed.
+///
+/// The agent counts in the transaction that stores; this relay may have died before it counted, and takes the higher
+/// count over. But not while something is under way: what the agent has counted already, this relay is yet to count.
+pub(crate) fn confirm(
+    earned: &Earned,
+    said: &RelayStatement,
+    vouchered: Option<Amount>,
+    under_way: UnderWay,
+) -> Earned {
     let mut now = earned.clone();
-    // The agent counts in the transaction that stores; this relay may have died before it counted.
-    now.inbound_bytes = earned.inbound_bytes.max(said.inbound_bytes);
     now.inbound_confirmed = said.inbound_bytes;
-    now.outbound_bytes = earned.outbound_bytes.max(said.outbound_bytes);
     now.outbound_confirmed = said.outbound_bytes;
-    let unconfirmed = now.outbound_bytes.saturating_sub(said.outbound_bytes);
-    now.outbound_written_off = if streams_open { earned.outbound_written_off.min(unconfirmed) } else { unconfirmed };
+    if !under_way.requests {
+        now.inbound_bytes = earned.inbound_bytes.max(said.inbound_bytes);
+    }
+    let unconfirmed = earned.outbound_bytes.saturating_sub(said.outbound_bytes);
+    if under_way.streams {
+        now.outbound_written_off = earned.outbound_written_off.min(unconfirmed);
+    } else {
+        now.outbound_bytes = earned.outbound_bytes.max(said.outbound_bytes);
+        now.outbound_written_off = unconfirmed;
+    }
     now.vouchered = now.vouchered.max(vouchered.unwrap_or_default());
     now
 }
@@ -112,6 +134,7 @@ mod tests {
     const PAYER: Address = Address::repeat_byte(2);
     const PAYEE: Address = Address::repeat_byte(3);
     const TARIFF: Tariff = Tariff { delivery: 0, relay: 1 << 30, storing: 0 }; // one base unit a byte
+    const STREAMING: UnderWay = UnderWay { requests: false, streams: true };
 
     fn units(value: u128) -> Amount {
         Amount::from_base_units(value).expect("a small amount")
@@ -164,30 +187,44 @@ mod tests {
     #[test]
     fn everything_unconfirmed_is_exposed() {
         assert_eq!(exposure(&earned(5, 7), 1, TARIFF), units(12));
-        let confirmed = confirm(&earned(5, 7), &said(5, 7), Some(units(112)), true);
+        let confirmed = confirm(&earned(5, 7), &said(5, 7), Some(units(112)), STREAMING);
         assert_eq!(exposure(&confirmed, 1, TARIFF), Amount::ZERO);
         assert_eq!(confirmed.vouchered, units(112));
     }
 
     #[test]
     fn an_agent_that_counts_less_inbound_stays_exposed() {
-        assert_eq!(exposed_bytes(&confirm(&earned(9, 0), &said(5, 0), None, false)), 4);
+        assert_eq!(exposed_bytes(&confirm(&earned(9, 0), &said(5, 0), None, UnderWay::default())), 4);
+    }
+
+    /// The agent stored and counted a packet whose answer has not reached this relay: counted once, not twice.
+    #[test]
+    fn what_is_under_way_is_not_taken_over() {
+        let busy = UnderWay { requests: true, streams: true };
+        let mut account = confirm(&earned(5, 7), &said(8, 9), Some(units(117)), busy);
+        assert_eq!((account.inbound_bytes, account.outbound_bytes), (5, 7));
+        assert_eq!(exposed_bytes(&account), 0);
+        account.inbound_bytes += 3;
+        account.outbound_bytes += 2;
+        let quiet = confirm(&account, &said(8, 9), Some(units(117)), UnderWay::default());
+        assert_eq!((quiet.inbound_bytes, quiet.outbound_bytes), (8, 9));
+        assert_eq!(exposed_bytes(&quiet), 0);
     }
 
     #[test]
     fn an_agent_that_counts_more_is_believed() {
-        let confirmed = confirm(&earned(5, 7), &said(6, 8), None, false);
+        let confirmed = confirm(&earned(5, 7), &said(6, 8), None, UnderWay::default());
         assert_eq!((confirmed.inbound_bytes, confirmed.outbound_bytes), (6, 8));
         assert_eq!(exposed_bytes(&confirmed), 0);
     }
 
     #[test]
     fn outbound_in_vain_is_written_off_when_no_stream_is_open() {
-        assert_eq!(exposed_bytes(&confirm(&earned(0, 9), &said(0, 5), None, true)), 4);
-        let ended = confirm(&earned(0, 9), &said(0, 5), None, false);
+        assert_eq!(exposed_bytes(&confirm(&earned(0, 9), &said(0, 5), None, STREAMING)), 4);
+        let ended = confirm(&earned(0, 9), &said(0, 5), None, UnderWay::default());
         assert_eq!((exposed_bytes(&ended), ended.outbound_written_off), (0, 4));
         // Acknowledged after all.
-        let late = confirm(&ended, &said(0, 9), None, false);
+        let late = confirm(&ended, &said(0, 9), None, UnderWay::default());
         assert_eq!((exposed_bytes(&late), late.outbound_written_off), (0, 0));
     }
 

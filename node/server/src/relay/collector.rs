@@ -8,7 +8,7 @@ use minus_bindings::SignedVoucher;
 use minus_protocol::{CommandBody, Reply};
 
 use super::{
-    account::{self, Unpaid},
+    account::{self, UnderWay, Unpaid},
     peers::{self, Agent, PeerError},
 };
 use crate::{
@@ -135,9 +135,10 @@ async fn ask(
             Box::pin(async move {
                 // Read again: more may have been carried since.
                 let before = books::earned(&mut *connection, agent).await?.unwrap_or(earned);
-                let streams_open = state.count(|counters| counters.streams > 0);
+                let under_way =
+                    state.count(|counters| UnderWay { requests: counters.requests > 0, streams: counters.streams > 0 });
                 let vouchered = voucher.as_ref().map(|voucher| voucher.cumulative);
-                let confirmed = account::confirm(&before, &said, vouchered, streams_open);
+                let confirmed = account::confirm(&before, &said, vouchered, under_way);
                 books::collect(connection, &confirmed, voucher.as_ref()).await
             })
         })

@@ -91,7 +91,9 @@ impl Default for Agent {
 /// Bytes and streams of the present run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
-    /// Streams being piped.
+    /// Requests sent to the agent whose answers are not counted yet.
+    pub(crate) requests: usize,
+    /// Streams being piped, or ended and not counted yet.
     pub(crate) streams: usize,
     /// Bytes since a voucher was last asked for.
     pub(crate) bytes_unasked: u64,
@@ -104,6 +106,27 @@ impl Agent {
     /// Changes the counters.
     pub(crate) fn count<T>(&self, change: impl FnOnce(&mut Counters) -> T) -> T {
         change(&mut self.counters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A request on its way to an agent, until its answer is counted or lost.
+pub(crate) struct Forwarding(Arc<Agent>);
+
+impl Forwarding {
+    /// Notes that one begins.
+    pub(crate) fn begin(agent: Arc<Agent>) -> Self {
+        agent.count(|counters| counters.requests += 1);
+        Self(agent)
+    }
+}
+
+impl Drop for Forwarding {
+    fn drop(&mut self) {
+        self.0.count(|counters| {
+            counters.requests = counters.requests.saturating_sub(1);
+            // Whatever it was, it may have changed what the agent owes: a packet stored, a statement acknowledged.
+            counters.settled = false;
+        });
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use minus_bindings::{Amount, SignedVoucher};
 use minus_protocol::CommandBody;
 use serde_json::Value;
@@ -105,6 +106,34 @@ async fn a_relay_that_is_not_paid_stops_and_resumes() {
         post_status(&relay.url(), &message(&world, &wallet, &unique_body())).await == 202
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_asks_while_it_carries_counts_each_packet_once() {
+    let world = World::new().await;
+    let agent = world.operator(|config| config.customer_credit = units(1_000 * TOKEN)).await;
+    let relay = world
+        .operator(|config| {
+            config.relay_credit = units(1_000 * TOKEN);
+            config.voucher_interval = Duration::from_millis(1);
+        })
+        .await;
+    let wallet = customer(&world, &agent, 90 * TOKEN).await;
+    let body = |_| [unique_body().as_slice(), &[0; 100_000]].concat();
+    let packets: Vec<_> = (0..100).map(|number| message(&world, &wallet, &body(number))).collect();
+    let carried: u128 = packets.iter().map(|packet| u128::try_from(packet.len()).unwrap()).sum();
+    let url = relay.url();
+    let statuses = futures_util::stream::iter(&packets)
+        .map(|packet| post_status(&url, packet))
+        .buffer_unordered(48)
+        .collect::<Vec<_>>()
+        .await;
+    assert!(statuses.iter().all(|status| *status == 202), "{statuses:?}");
+    until("everything is confirmed", async || {
+        earned(&relay).await["inbound_confirmed"].as_u64().map(u128::from) == Some(carried)
+    })
+    .await;
+    assert_eq!(earned(&relay).await["inbound_bytes"].as_u64().map(u128::from), Some(carried));
 }
 
 #[tokio::test(flavor = "multi_thread")]
