@@ -1,31 +1,51 @@
 //! `minus-node`: reads flags, environment and file, starts tracing, and runs.
 
 use std::{
-    io::IsTerminal,
+    fs::{File, TryLockError},
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
 use alloy::primitives::Address;
-use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use figment::{
     Figment,
+    error::Kind,
     providers::{Env, Format, Serialized, Toml},
 };
 use minus_bindings::Deployment;
 use minus_node::{
-    Config,
-    keys::{self, Password},
+    Config, StartError,
+    keys::{self, KeyError, Password},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
+
+/// Holds the password of the node key.
+const PASSWORD_VARIABLE: &str = "MINUS_NODE_PASSWORD";
+
+/// What the keystore library says of a password that is not the right one.
+const WRONG_PASSWORD: &str = "Mac Mismatch";
+
+const AFTER_HELP: &str = "\
+Examples:
+  minus-node init --config node.toml
+  minus-node consent --config node.toml --operator 0x7099… > consent.json
+  minus-node run --config node.toml
+
+Settings come from flags, then MINUS_NODE_<SETTING>, then the file; a list in a variable is written
+MINUS_NODE_RPC_URLS='[\"http://127.0.0.1:8545\"]'. The password comes from the password file, then
+MINUS_NODE_PASSWORD, then the terminal. MINUS_NODE_LOG sets what is logged, as in `debug`.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings";
 
 /// Carries packets to wallet addresses, stores them while the wallet is offline, and is paid per byte.
 #[derive(Parser)]
-#[command(name = "minus-node", version, arg_required_else_help = true)]
+#[command(name = "minus-node", version, arg_required_else_help = true, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -61,6 +81,7 @@ enum Command {
         valid_for: Duration,
     },
     /// Print a completion script.
+    #[command(after_help = "Example:\n  minus-node completions bash > /etc/bash_completion.d/minus-node")]
     Completions {
         /// For which shell.
         shell: Shell,
@@ -99,19 +120,99 @@ struct KeySettings {
 }
 
 impl KeyArgs {
-    fn settings(&self) -> anyhow::Result<(KeySettings, Password)> {
-        let settings: KeySettings =
-            sources(self.config.as_deref()).merge(Serialized::defaults(self)).extract().context("configuration")?;
-        let password = Password::obtain(settings.password_file.as_deref())?;
-        Ok((settings, password))
+    fn settings(&self) -> Result<KeySettings, Problem> {
+        read(sources(self.config.as_deref())?.merge(Serialized::defaults(self)))
+    }
+}
+
+impl KeySettings {
+    fn password(&self) -> Result<Password, Problem> {
+        let file = self.password_file.as_deref();
+        Password::obtain(file).map_err(|error| match (file, error) {
+            (Some(file), KeyError::Password(source)) => Problem::Failed(format!("{}: {source}", file.display())),
+            (None, KeyError::Password(_)) => {
+                Problem::Usage(format!("no password: give --password-file, {PASSWORD_VARIABLE}, or a terminal"))
+            }
+            (_, error) => error.into(),
+        })
+    }
+
+    /// Typed blind, a new password is asked for twice; a key that opens with another one is not kept.
+    fn create(&self) -> Result<keys::PublicKeys, Problem> {
+        let keys = keys::create(&self.keystore, &self.password()?)?;
+        let is_typed = self.password_file.is_none() && std::env::var_os(PASSWORD_VARIABLE).is_none();
+        if is_typed && self.password().and_then(|again| Ok(keys::show(&self.keystore, &again)?)).is_err() {
+            std::fs::remove_file(&self.keystore).map_err(file_problem(&self.keystore))?;
+            return Err(Problem::Usage("the two passwords differ; nothing was made".to_owned()));
+        }
+        Ok(keys)
     }
 }
 
 /// File and environment. The password is no setting: it is read where it is used and stays out of every value that can
 /// be printed.
-fn sources(file: Option<&Path>) -> Figment {
-    let figment = file.map_or_else(Figment::new, |file| Figment::from(Toml::file_exact(file)));
-    figment.merge(Env::prefixed("MINUS_NODE_").ignore(&["password", "log", "config"]))
+fn sources(file: Option<&Path>) -> Result<Figment, Problem> {
+    let figment = match file {
+        Some(file) if !file.is_file() => return Err(Problem::Usage(format!("there is no file {}", file.display()))),
+        Some(file) => Figment::from(Toml::file_exact(file)),
+        None => Figment::new(),
+    };
+    Ok(figment.merge(Env::prefixed("MINUS_NODE_").ignore(&["password", "log", "config"])))
+}
+
+fn read<T: DeserializeOwned>(figment: Figment) -> Result<T, Problem> {
+    figment.extract().map_err(|error| {
+        Problem::Usage(match &error.kind {
+            Kind::MissingField(name) => {
+                let flag = if name == "rpc_urls" { "rpc-url".to_owned() } else { name.replace('_', "-") };
+                let variable = name.to_uppercase();
+                format!("`{name}` is missing: give --{flag}, MINUS_NODE_{variable}, or `{name}` in the --config file")
+            }
+            _ => error.to_string(),
+        })
+    })
+}
+
+/// How a command ends other than well.
+enum Problem {
+    /// Something did not work.
+    Failed(String),
+    /// The command or the settings are wrong.
+    Usage(String),
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        Self::Failed(match &error {
+            KeyError::Keystore { path, source } if source.to_string() == WRONG_PASSWORD => {
+                format!("the password does not open {path}")
+            }
+            KeyError::Keystore { path, .. } if !Path::new(path).exists() => {
+                format!("there is no key file {path}; `minus-node init` makes one")
+            }
+            _ => error.to_string(),
+        })
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Setting(_) | StartError::Deployment(_) => Self::Usage(error.to_string()),
+            StartError::Key(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+fn file_problem(path: &Path) -> impl FnOnce(io::Error) -> Problem + use<'_> {
+    move |error| Problem::Failed(format!("{}: {error}", path.display()))
 }
 
 /// Every setting of the configuration; a flag wins over `MINUS_NODE_*`, which wins over the file.
@@ -158,7 +259,7 @@ struct RunArgs {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     allow_private_endpoints: bool,
     /// How long a packet waits for its receiver [default: 7days].
-    #[arg(long)]
+    #[arg(long, value_name = "TIME", value_parser = duration_text)]
     #[serde(skip_serializing_if = "Option::is_none")]
     retention: Option<String>,
     /// Bytes pushed beyond what is acknowledged [default: 8388608].
@@ -174,7 +275,7 @@ struct RunArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     relay_credit: Option<u64>,
     /// How often a voucher is asked for [default: 10s].
-    #[arg(long)]
+    #[arg(long, value_name = "TIME", value_parser = duration_text)]
     #[serde(skip_serializing_if = "Option::is_none")]
     voucher_interval: Option<String>,
     /// After how many bytes one is asked for at once [default: 67108864].
@@ -182,15 +283,15 @@ struct RunArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     voucher_bytes: Option<u64>,
     /// How often a silent stream gets a sign of life [default: 15s].
-    #[arg(long)]
+    #[arg(long, value_name = "TIME", value_parser = duration_text)]
     #[serde(skip_serializing_if = "Option::is_none")]
     keep_alive: Option<String>,
     /// How often the chain is asked for news [default: 1s].
-    #[arg(long)]
+    #[arg(long, value_name = "TIME", value_parser = duration_text)]
     #[serde(skip_serializing_if = "Option::is_none")]
     poll_interval: Option<String>,
     /// How old the last news may be before 503 is answered [default: 30s].
-    #[arg(long)]
+    #[arg(long, value_name = "TIME", value_parser = duration_text)]
     #[serde(skip_serializing_if = "Option::is_none")]
     view_stale_after: Option<String>,
     /// How deep a block must be before it is believed [default: 0].
@@ -200,57 +301,98 @@ struct RunArgs {
 }
 
 impl RunArgs {
-    fn config(&self) -> anyhow::Result<Config> {
-        sources(self.config.as_deref()).merge(Serialized::defaults(self)).extract().context("configuration")
+    fn config(&self) -> Result<Config, Problem> {
+        read(sources(self.config.as_deref())?.merge(Serialized::defaults(self)))
     }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| error.to_string())
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write 10s, 5m or 7days"))
 }
 
-fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
-    match cli.command {
+/// Checked here, where the flag can be named; read with the rest of the settings.
+fn duration_text(text: &str) -> Result<String, String> {
+    duration(text).map(|_| text.to_owned())
+}
+
+fn main() -> ExitCode {
+    let (code, problem) = match execute(Cli::parse().command) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Problem::Failed(problem)) => (1, problem),
+        Err(Problem::Usage(problem)) => (2, problem),
+    };
+    let _ = writeln!(io::stderr().lock(), "minus-node: {problem}");
+    ExitCode::from(code)
+}
+
+fn execute(command: Command) -> Result<(), Problem> {
+    match command {
         Command::Run(args) => run(args.config()?),
-        Command::Init(key) => {
-            let (settings, password) = key.settings()?;
-            print_keys(&keys::create(&settings.keystore, &password)?, key.json)
-        }
+        Command::Init(key) => show(&key.settings()?.create()?, key.json),
         Command::Address(key) => {
-            let (settings, password) = key.settings()?;
-            print_keys(&keys::show(&settings.keystore, &password)?, key.json)
+            let settings = key.settings()?;
+            show(&keys::show(&settings.keystore, &settings.password()?)?, key.json)
         }
         Command::Consent { key, deployment, operator, valid_for } => {
-            let (settings, password) = key.settings()?;
-            let deployment = deployment.or(settings.deployment).context("no deployments file is given")?;
-            let text = std::fs::read_to_string(&deployment).with_context(|| deployment.display().to_string())?;
-            let deployment = Deployment::from_json(&text)?;
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+            let settings = key.settings()?;
+            let missing = "the deployments file is missing: give --deployment, MINUS_NODE_DEPLOYMENT, or `deployment` in \
+                           the --config file";
+            let path = deployment.as_ref().or(settings.deployment.as_ref());
+            let path = path.ok_or_else(|| Problem::Usage(missing.to_owned()))?;
+            let text = std::fs::read_to_string(path).map_err(file_problem(path))?;
+            let deployment =
+                Deployment::from_json(&text).map_err(|error| Problem::Usage(format!("{}: {error}", path.display())))?;
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let valid_until = now.saturating_add(valid_for).as_secs();
-            let consent = keys::consent(&settings.keystore, &password, &deployment, operator, valid_until)?;
-            println!("{}", serde_json::to_string_pretty(&consent)?);
-            Ok(())
+            let password = settings.password()?;
+            print_json(&keys::consent(&settings.keystore, &password, &deployment, operator, valid_until)?)
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "minus-node", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "minus-node", &mut script);
+            print(&script)
         }
     }
 }
 
-fn print_keys(keys: &keys::PublicKeys, json: bool) -> anyhow::Result<()> {
+fn show(keys: &keys::PublicKeys, json: bool) -> Result<(), Problem> {
     if json {
-        println!("{}", serde_json::to_string_pretty(keys)?);
-    } else {
-        println!("node          {}", keys.node);
-        println!("sealing key x {:#066x}", keys.sealing_key_x);
-        println!("sealing key y {:#066x}", keys.sealing_key_y);
+        return print_json(keys);
     }
-    Ok(())
+    let (x, y) = (keys.sealing_key_x, keys.sealing_key_y);
+    print(format!("node          {}\nsealing key x {x:#066x}\nsealing key y {y:#066x}\n", keys.node).as_bytes())
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn print_json(answer: &impl Serialize) -> Result<(), Problem> {
+    let json = serde_json::to_string_pretty(answer).map_err(|error| Problem::Failed(error.to_string()))?;
+    print(format!("{json}\n").as_bytes())
+}
+
+/// A reader that went away is no error.
+fn print(text: &[u8]) -> Result<(), Problem> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Two processes on one store would keep two minds about it. The system lets go of the lock however a process ends.
+fn lock(folder: &Path) -> Result<File, Problem> {
+    std::fs::create_dir_all(folder).map_err(file_problem(folder))?;
+    let path = folder.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(file_problem(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let folder = folder.display();
+            Err(Problem::Failed(format!("another minus-node works in {folder}; stop it, or choose another --data-dir")))
+        }
+        Err(TryLockError::Error(error)) => Err(file_problem(&path)(error)),
+    }
+}
+
+fn run(config: Config) -> Result<(), Problem> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MINUS_NODE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn,hyper=warn,reqwest=warn"));
     tracing_subscriber::fmt()
@@ -258,6 +400,7 @@ fn run(config: Config) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    let _lock = lock(&config.data_dir)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let node = minus_node::spawn(config).await?;
         let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

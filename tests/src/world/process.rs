@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rand::Rng;
 
 use super::eventually;
 
@@ -174,8 +175,14 @@ pub fn write_private(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// A port that nobody listens on at this moment.
+/// Ports to choose from: above those of well-known services, below those that the kernel gives to outgoing connections,
+/// one of which could take the port before the program that it is meant for.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// A port that nobody listens on at this moment, and most likely nobody will until it is used.
 pub fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-    Ok(listener.local_addr()?.port())
+    const TRIES: usize = 100;
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut candidates = std::iter::repeat_with(|| rand::rng().random_range(PORTS)).take(TRIES);
+    candidates.find(is_free).context("no free port was found")
 }
