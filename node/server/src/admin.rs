@@ -71,6 +71,9 @@ async fn ready(State(node): State<Arc<Node>>) -> Response {
     if vouchers::waiting(node.store.readers()).await.is_err() {
         blocking.push("the store cannot be read".to_owned());
     }
+    if node.store.writer().has_stopped() {
+        blocking.push("the store cannot be written any more".to_owned());
+    }
     let ready = blocking.is_empty();
     blocking.append(&mut reasons);
     let body = Ready {

@@ -121,27 +121,20 @@ struct KeySettings {
 
 impl KeyArgs {
     fn settings(&self) -> Result<KeySettings, Problem> {
-        read(sources(self.config.as_deref())?.merge(Serialized::defaults(self)))
+        settings(self.config.as_deref(), self)
     }
 }
 
 impl KeySettings {
-    fn password(&self) -> Result<Password, Problem> {
-        let file = self.password_file.as_deref();
-        Password::obtain(file).map_err(|error| match (file, error) {
-            (Some(file), KeyError::Password(source)) => Problem::Failed(format!("{}: {source}", file.display())),
-            (None, KeyError::Password(_)) => {
-                Problem::Usage(format!("no password: give --password-file, {PASSWORD_VARIABLE}, or a terminal"))
-            }
-            (_, error) => error.into(),
-        })
+    fn password(&self) -> Result<Password, KeyError> {
+        Password::obtain(self.password_file.as_deref())
     }
 
     /// Typed blind, a new password is asked for twice; a key that opens with another one is not kept.
     fn create(&self) -> Result<keys::PublicKeys, Problem> {
         let keys = keys::create(&self.keystore, &self.password()?)?;
         let is_typed = self.password_file.is_none() && std::env::var_os(PASSWORD_VARIABLE).is_none();
-        if is_typed && self.password().and_then(|again| Ok(keys::show(&self.keystore, &again)?)).is_err() {
+        if is_typed && self.password().and_then(|again| keys::show(&self.keystore, &again)).is_err() {
             std::fs::remove_file(&self.keystore).map_err(file_problem(&self.keystore))?;
             return Err(Problem::Usage("the two passwords differ; nothing was made".to_owned()));
         }
@@ -149,28 +142,27 @@ impl KeySettings {
     }
 }
 
-/// File and environment. The password is no setting: it is read where it is used and stays out of every value that can
-/// be printed.
-fn sources(file: Option<&Path>) -> Result<Figment, Problem> {
+/// File, environment and flags. The password is no setting: it is read where it is used and stays out of every value
+/// that can be printed.
+fn settings<T: DeserializeOwned>(file: Option<&Path>, flags: &impl Serialize) -> Result<T, Problem> {
     let figment = match file {
         Some(file) if !file.is_file() => return Err(Problem::Usage(format!("there is no file {}", file.display()))),
         Some(file) => Figment::from(Toml::file_exact(file)),
         None => Figment::new(),
     };
-    Ok(figment.merge(Env::prefixed("MINUS_NODE_").ignore(&["password", "log", "config"])))
+    let environment = Env::prefixed("MINUS_NODE_").ignore(&["password", "log", "config"]);
+    figment.merge(environment).merge(Serialized::defaults(flags)).extract().map_err(|error| match &error.kind {
+        Kind::MissingField(name) => missing(name),
+        _ => Problem::Usage(error.to_string()),
+    })
 }
 
-fn read<T: DeserializeOwned>(figment: Figment) -> Result<T, Problem> {
-    figment.extract().map_err(|error| {
-        Problem::Usage(match &error.kind {
-            Kind::MissingField(name) => {
-                let flag = if name == "rpc_urls" { "rpc-url".to_owned() } else { name.replace('_', "-") };
-                let variable = name.to_uppercase();
-                format!("`{name}` is missing: give --{flag}, MINUS_NODE_{variable}, or `{name}` in the --config file")
-            }
-            _ => error.to_string(),
-        })
-    })
+fn missing(name: &str) -> Problem {
+    let flag = if name == "rpc_urls" { "rpc-url".to_owned() } else { name.replace('_', "-") };
+    let variable = name.to_uppercase();
+    Problem::Usage(format!(
+        "`{name}` is missing: give --{flag}, MINUS_NODE_{variable}, or `{name}` in the --config file"
+    ))
 }
 
 /// How a command ends other than well.
@@ -183,15 +175,18 @@ enum Problem {
 
 impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
-        Self::Failed(match &error {
+        match &error {
+            KeyError::Password(source) => {
+                Self::Usage(format!("no password ({source}): give --password-file, {PASSWORD_VARIABLE}, or a terminal"))
+            }
             KeyError::Keystore { path, source } if source.to_string() == WRONG_PASSWORD => {
-                format!("the password does not open {path}")
+                Self::Failed(format!("the password does not open {path}"))
             }
             KeyError::Keystore { path, .. } if !Path::new(path).exists() => {
-                format!("there is no key file {path}; `minus-node init` makes one")
+                Self::Failed(format!("there is no key file {path}; `minus-node init` makes one"))
             }
-            _ => error.to_string(),
-        })
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 
@@ -300,12 +295,6 @@ struct RunArgs {
     confirmations: Option<u64>,
 }
 
-impl RunArgs {
-    fn config(&self) -> Result<Config, Problem> {
-        read(sources(self.config.as_deref())?.merge(Serialized::defaults(self)))
-    }
-}
-
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write 10s, 5m or 7days"))
 }
@@ -327,7 +316,7 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<(), Problem> {
     match command {
-        Command::Run(args) => run(args.config()?),
+        Command::Run(args) => run(settings(args.config.as_deref(), &args)?),
         Command::Init(key) => show(&key.settings()?.create()?, key.json),
         Command::Address(key) => {
             let settings = key.settings()?;
@@ -335,10 +324,7 @@ fn execute(command: Command) -> Result<(), Problem> {
         }
         Command::Consent { key, deployment, operator, valid_for } => {
             let settings = key.settings()?;
-            let missing = "the deployments file is missing: give --deployment, MINUS_NODE_DEPLOYMENT, or `deployment` in \
-                           the --config file";
-            let path = deployment.as_ref().or(settings.deployment.as_ref());
-            let path = path.ok_or_else(|| Problem::Usage(missing.to_owned()))?;
+            let path = deployment.as_ref().or(settings.deployment.as_ref()).ok_or_else(|| missing("deployment"))?;
             let text = std::fs::read_to_string(path).map_err(file_problem(path))?;
             let deployment =
                 Deployment::from_json(&text).map_err(|error| Problem::Usage(format!("{}: {error}", path.display())))?;

@@ -54,14 +54,15 @@ pub(crate) fn judge(standing: &Standing, offer: &Offer<'_>) -> Result<Verdict, R
     if !right_lane || !offer.signer_authorized {
         return Err(Refusal::BadVoucher);
     }
-    if voucher.cumulative < standing.vouchered {
-        return Err(Refusal::VoucherBelowLast);
-    }
+    // First, because an honest wallet may come late: meanwhile another one of the account was billed and paid more.
     let latest = standing
         .latest
         .as_ref()
         .filter(|latest| latest.number == offer.number && latest.wallet == offer.wallet)
         .ok_or(Refusal::Superseded)?;
+    if voucher.cumulative < standing.vouchered {
+        return Err(Refusal::VoucherBelowLast);
+    }
     if latest.acknowledged && voucher.cumulative == latest.total {
         return Ok(Verdict::SameAsBefore);
     }
@@ -136,6 +137,8 @@ mod tests {
         ] {
             assert_eq!(judge(&standing(), &offer), Err(Refusal::Superseded));
         }
+        let late = self::voucher(39);
+        assert_eq!(judge(&standing(), &Offer { number: 6, ..offer(&late) }), Err(Refusal::Superseded));
         let nothing_issued = Standing { latest: None, ..standing() };
         assert_eq!(judge(&nothing_issued, &offer(&voucher)), Err(Refusal::Superseded));
     }

@@ -214,9 +214,27 @@ impl View {
         self.lane(payer, payee).await
     }
 
+    /// The same, of a payer that anybody may have named. Kept only if there is something on it: naming payers must neither
+    /// fill the store nor keep the lanes of customers from being read.
+    pub(crate) async fn named_lane(&self, payer: Address, payee: Address) -> Result<Lane, ViewError> {
+        if chain::lane(self.store.readers(), payer, payee).await?.is_some() {
+            return self.refresh_lane(payer, payee).await;
+        }
+        if !self.strangers.due(b"lane", payer, payee, REFRESH_INTERVAL) {
+            return Ok(Lane::default());
+        }
+        let _permit = self.strangers.permit().await?;
+        let lane = self.reader.lane(payer, payee).await?;
+        if lane == Lane::default() { Ok(lane) } else { self.keep_lane(payer, payee, lane).await }
+    }
+
     async fn read_lane(&self, payer: Address, payee: Address) -> Result<Lane, ViewError> {
         let _permit = self.acquaintances.permit().await?;
         let lane = self.reader.lane(payer, payee).await?;
+        self.keep_lane(payer, payee, lane).await
+    }
+
+    async fn keep_lane(&self, payer: Address, payee: Address, lane: Lane) -> Result<Lane, ViewError> {
         self.store
             .writer()
             .write_patiently(move |connection| {

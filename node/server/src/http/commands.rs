@@ -14,6 +14,7 @@ use super::{
     deposit, subscribe,
 };
 use crate::{
+    chain::NodeRecord,
     clock,
     node::Node,
     store::{
@@ -117,7 +118,7 @@ async fn entrust(
     if !deposit::is_agent_of(node, order.sender).await.map_err(inside)? {
         return Err(Refusal::NotEntrusted);
     }
-    let lane = node.view.refresh_lane(payer, own.operator).await.map_err(inside)?;
+    let lane = node.view.named_lane(payer, own.operator).await.map_err(inside)?;
     let (id, wallet) = (order.id, order.sender);
     let entrusted = node
         .store
@@ -228,16 +229,18 @@ async fn picture(node: &Node, order: &Order) -> Result<Reply, Refusal> {
         .map_err(inside)?
 }
 
-/// The sender as a live node of the routing table.
-async fn peer(node: &Node, order: &Order) -> Result<Relay, Refusal> {
-    let record = node.view.node(order.sender).await.map_err(inside)?;
-    let record = record.filter(|record| record.is_live()).ok_or(Refusal::NotANode)?;
-    Ok(Relay { node: order.sender, operator: record.operator })
+/// The sender as a node of the routing table, retired ones included.
+async fn peer(node: &Node, order: &Order) -> Result<(Relay, NodeRecord), Refusal> {
+    let record = node.view.node(order.sender).await.map_err(inside)?.ok_or(Refusal::NotANode)?;
+    Ok((Relay { node: order.sender, operator: record.operator }, record))
 }
 
 async fn open_peer_session(node: &Node, order: &Order) -> Result<Reply, Refusal> {
     let own = node.in_office().await.map_err(inside)?;
-    let relay = peer(node, order).await?;
+    let (relay, record) = peer(node, order).await?;
+    if !record.is_live() {
+        return Err(Refusal::NotANode);
+    }
     let base = if relay.operator == own.operator {
         Amount::ZERO
     } else {
@@ -262,7 +265,8 @@ async fn open_peer_session(node: &Node, order: &Order) -> Result<Reply, Refusal>
 
 async fn request_voucher(node: &Node, order: &Order, inbound: u128, outbound: u128) -> Result<Reply, Refusal> {
     let own = node.record().await.map_err(inside)?;
-    let relay = peer(node, order).await?;
+    // A relay that has retired is still paid for what it carried.
+    let (relay, _) = peer(node, order).await?;
     let may_sign = node.view.may_sign(own.operator, node.address()).await.map_err(inside)?;
     let (id, payer) = (order.id, own.operator);
     let (domain, signer) = (node.escrow_domain.clone(), node.key.signer.clone());

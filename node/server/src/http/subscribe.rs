@@ -4,7 +4,7 @@
 mod progress;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     convert::Infallible,
     sync::{
         Arc, Mutex, PoisonError,
@@ -40,6 +40,10 @@ const READ_AHEAD: u32 = 4;
 /// How soon a bill that had to wait for another wallet of the account is tried again.
 const HELD_FOR: Duration = Duration::from_millis(500);
 
+/// Streams of one wallet, displaced ones included: one that nobody reads cannot see that it was displaced, and holds what
+/// it was about to say. A customer on the move leaves a few behind until the kernel gives them up.
+const STREAMS_PER_WALLET_MAX: usize = 16;
+
 /// The line from the rest of the node to one running subscription.
 #[derive(Debug, Default)]
 struct Line {
@@ -53,19 +57,27 @@ struct Line {
     displaced: CancellationToken,
 }
 
+/// The streams of one wallet.
+#[derive(Debug)]
+struct Streams {
+    /// To the newest; the others are displaced.
+    line: Arc<Line>,
+    open: usize,
+}
+
 /// The running subscriptions, one per wallet. Bounded by the node's number of streams.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
-    lines: Mutex<HashMap<Address, Arc<Line>>>,
+    wallets: Mutex<HashMap<Address, Streams>>,
 }
 
 impl Subscriptions {
-    fn with<T>(&self, change: impl FnOnce(&mut HashMap<Address, Arc<Line>>) -> T) -> T {
-        change(&mut self.lines.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, change: impl FnOnce(&mut HashMap<Address, Streams>) -> T) -> T {
+        change(&mut self.wallets.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn line(&self, wallet: Address) -> Option<Arc<Line>> {
-        self.with(|lines| lines.get(&wallet).cloned())
+        self.with(|wallets| wallets.get(&wallet).map(|streams| Arc::clone(&streams.line)))
     }
 
     /// A packet of this wallet was stored.
@@ -91,19 +103,32 @@ impl Subscriptions {
         }
     }
 
-    /// Takes the wallet over from any older subscription.
-    fn take_over(&self, wallet: Address) -> Arc<Line> {
+    /// Takes the wallet over from any older subscription. None when too many of those have not ended.
+    fn take_over(&self, wallet: Address) -> Option<Arc<Line>> {
         let line = Arc::new(Line::default());
-        if let Some(older) = self.with(|lines| lines.insert(wallet, Arc::clone(&line))) {
-            older.displaced.cancel();
-        }
-        line
+        self.with(|wallets| {
+            match wallets.entry(wallet) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Streams { line: Arc::clone(&line), open: 1 });
+                }
+                Entry::Occupied(occupied) if occupied.get().open >= STREAMS_PER_WALLET_MAX => return None,
+                Entry::Occupied(mut occupied) => {
+                    let streams = occupied.get_mut();
+                    streams.open += 1;
+                    std::mem::replace(&mut streams.line, Arc::clone(&line)).displaced.cancel();
+                }
+            }
+            Some(line)
+        })
     }
 
-    fn leave(&self, wallet: Address, line: &Arc<Line>) {
-        self.with(|lines| {
-            if lines.get(&wallet).is_some_and(|present| Arc::ptr_eq(present, line)) {
-                lines.remove(&wallet);
+    fn leave(&self, wallet: Address) {
+        self.with(|wallets| {
+            if let Some(streams) = wallets.get_mut(&wallet) {
+                streams.open = streams.open.saturating_sub(1);
+                if streams.open == 0 {
+                    wallets.remove(&wallet);
+                }
             }
         });
     }
@@ -122,12 +147,12 @@ struct Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.node.subscriptions.leave(self.wallet, &self.line);
+        self.node.subscriptions.leave(self.wallet);
         self.node.metrics.streams_open.decrement(1.0);
     }
 }
 
-/// Begins a subscription. None when the node has no room for another stream.
+/// Begins a subscription. None when the node, or the wallet, has no room for another stream.
 pub(crate) fn open(
     node: &Arc<Node>,
     session: &SessionKey,
@@ -136,12 +161,13 @@ pub(crate) fn open(
     relay: Option<Relay>,
 ) -> Option<Response> {
     let place = Arc::clone(&node.streams).try_acquire_owned().ok()?;
+    let line = node.subscriptions.take_over(wallet)?;
     node.metrics.streams_open.increment(1.0);
     let subscription = Subscription {
         node: Arc::clone(node),
         wallet,
         relay,
-        line: node.subscriptions.take_over(wallet),
+        line,
         sealer: StreamSealer::new(session, random_bytes()),
         progress: Progress::new(resume_after, node.config.window_bytes),
         _place: place,
@@ -263,5 +289,32 @@ impl Subscription {
                 Ok(Billed::Statement(self.sealer.seal(&Frame::Statement(statement)).into()))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_subscription_displaces_the_older() {
+        let (subscriptions, wallet) = (Subscriptions::default(), Address::ZERO);
+        let older = subscriptions.take_over(wallet).expect("there is room");
+        let newer = subscriptions.take_over(wallet).expect("there is room");
+        assert!(older.displaced.is_cancelled() && !newer.displaced.is_cancelled());
+        subscriptions.leave(wallet);
+        assert!(subscriptions.line(wallet).is_some_and(|line| Arc::ptr_eq(&line, &newer)));
+        subscriptions.leave(wallet);
+        assert!(subscriptions.line(wallet).is_none());
+    }
+
+    #[test]
+    fn streams_that_nobody_reads_do_not_pile_up() {
+        let (subscriptions, wallet) = (Subscriptions::default(), Address::ZERO);
+        assert!((0..STREAMS_PER_WALLET_MAX).all(|_| subscriptions.take_over(wallet).is_some()));
+        assert!(subscriptions.take_over(wallet).is_none());
+        assert!(subscriptions.take_over(Address::repeat_byte(1)).is_some(), "another wallet's are its own");
+        subscriptions.leave(wallet);
+        assert!(subscriptions.take_over(wallet).is_some());
     }
 }

@@ -107,7 +107,12 @@ pub(crate) fn check(
     if said.base.checked_add(owed) != Some(said.total) {
         return Err(Unpaid::WrongTotal);
     }
-    if said.lines.iter().any(|line| line.tariff_version == tariff_version && line.tariff != tariff) {
+    // Versions that have not been yet are priced by nobody but the agent; of past ones its word is taken.
+    let wrong = |line: &MeterLine| {
+        !(1..=tariff_version).contains(&line.tariff_version)
+            || line.tariff_version == tariff_version && line.tariff != tariff
+    };
+    if said.lines.iter().any(wrong) || !said.lines.is_sorted_by(|one, next| one.tariff_version < next.tariff_version) {
         return Err(Unpaid::WrongTariff);
     }
     let billed = said.lines.iter().fold(0_u128, |sum, line| sum.saturating_add(line.meter.relayed));
@@ -168,7 +173,15 @@ mod tests {
         let mut cheap = said(5, 5);
         cheap.lines[0].tariff.relay = 0;
         cheap.total = units(100);
-        assert_eq!(check(cheap), Err(Unpaid::WrongTariff));
+        for tariff_version in [0, 1, 2] {
+            let mut cheap = cheap.clone();
+            cheap.lines[0].tariff_version = tariff_version;
+            assert_eq!(check(cheap), Err(Unpaid::WrongTariff), "{tariff_version}");
+        }
+        let mut split = said(5, 5);
+        split.lines = vec![split.lines[0]; 2];
+        split.total = units(120);
+        assert_eq!(check(split), Err(Unpaid::WrongTariff));
         let mut short = said(5, 5);
         if let Some(voucher) = &mut short.voucher {
             voucher.cumulative = units(109);

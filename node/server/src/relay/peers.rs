@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use alloy::primitives::Address;
@@ -25,6 +25,9 @@ use crate::{
 
 /// An agent that has not answered by then is taken for unreachable.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A session younger than this is kept whatever the agent answers: sessions outlive an agent's restart, and a 421 is also
+/// what a stranger's packet to a wallet that is not there gets, who must not make this relay open one session after another.
+const SESSION_KEPT_FOR: Duration = Duration::from_secs(10);
 /// A session is renewed this long before it ends.
 const RENEW_BEFORE_MS: u64 = 60_000;
 /// Requests forwarded to one agent at a time: one that answers slowly must not take every place there is.
@@ -67,6 +70,7 @@ impl From<reqwest::Error> for PeerError {
 #[derive(Clone)]
 struct Session {
     token: [u8; 32],
+    opened: Instant,
     expires_at_ms: u64,
 }
 
@@ -172,18 +176,18 @@ pub(crate) async fn token(node: &Node, agent: Address, record: &NodeRecord) -> R
                     Box::pin(books::count_at_relay(connection, Relay { node: agent, operator }, 0, 0))
                 })
                 .await?;
-            *session = Some(Session { token, expires_at_ms });
+            *session = Some(Session { token, opened: Instant::now(), expires_at_ms });
             Ok(token)
         }
         _ => Err(PeerError::Unexpected),
     }
 }
 
-/// Forgets a session that the agent does not know any more, unless another one was opened meanwhile.
+/// Forgets a session that the agent does not know any more, unless it or another one was opened just now.
 pub(crate) async fn drop_session(node: &Node, agent: Address, token: &[u8; 32]) {
     if let Ok(state) = node.peers.agent(agent) {
         let mut session = state.session.lock().await;
-        if session.as_ref().is_some_and(|open| open.token == *token) {
+        if session.as_ref().is_some_and(|open| open.token == *token && open.opened.elapsed() >= SESSION_KEPT_FOR) {
             *session = None;
         }
     }
@@ -218,8 +222,18 @@ pub(crate) async fn command(
     }
 }
 
-/// The body of an answer that is no stream, never more of it than the longest reply.
-pub(crate) async fn read_bounded(mut response: reqwest::Response) -> Result<Vec<u8>, PeerError> {
+/// The body of an answer that is no stream: never more of it than the longest reply, and not for longer than an answer may
+/// take, because the request that waits for it holds one of the node's places.
+pub(crate) async fn read_bounded(response: reqwest::Response) -> Result<Vec<u8>, PeerError> {
+    read_within(response, ANSWER_TIMEOUT).await
+}
+
+async fn read_within(response: reqwest::Response, time: Duration) -> Result<Vec<u8>, PeerError> {
+    let late = |_| PeerError::Transport("the answer did not end in time".to_owned());
+    tokio::time::timeout(time, read_to_end(response)).await.map_err(late)?
+}
+
+async fn read_to_end(mut response: reqwest::Response) -> Result<Vec<u8>, PeerError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if bytes.len().saturating_add(chunk.len()) > REPLY_BYTES_MAX {
@@ -228,4 +242,19 @@ pub(crate) async fn read_bounded(mut response: reqwest::Response) -> Result<Vec<
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_trickles_is_given_up() {
+        let trickle = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Some((Ok::<_, std::io::Error>(bytes::Bytes::from_static(b"x")), ()))
+        });
+        let response = axum::http::Response::new(reqwest::Body::wrap_stream(trickle));
+        assert!(matches!(read_within(response.into(), Duration::from_millis(50)).await, Err(PeerError::Transport(_))));
+    }
 }

@@ -273,9 +273,11 @@ impl Books {
         let said = acknowledgement.clone();
         let outcome = write!(self, |connection| statements::acknowledge(connection, &said).await);
 
-        let expected = if offered < self.model.vouchered() {
+        let expected = if !is_latest {
+            Err(Refusal::Superseded)
+        } else if offered < self.model.vouchered() {
             Err(Refusal::VoucherBelowLast)
-        } else if !is_latest || (bill.paid && offered != billed) {
+        } else if bill.paid && offered != billed {
             Err(Refusal::Superseded)
         } else if bill.paid {
             Ok(false)

@@ -62,6 +62,11 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Whether nothing can be written any more.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// Returns when everything queued before is committed; the task has ended then.
     pub(super) async fn close(&self) {
         let (done, finished) = oneshot::channel();
@@ -182,7 +187,9 @@ mod tests {
     #[tokio::test]
     async fn close_commits_what_was_queued_and_refuses_the_rest() {
         let (store, _folder) = testing::store().await;
+        assert!(!store.writer().has_stopped());
         store.close().await;
+        assert!(store.writer().has_stopped());
         let refused = store.writer().write(|_| Box::pin(async { Ok(()) })).await;
         assert!(matches!(refused, Err(StoreError::Closed)));
     }

@@ -10,7 +10,7 @@ use crate::{
     customer::{
         Said, command, command_at, customer, message, now_ms, post, post_status, subscribe, unique_body, voucher,
     },
-    world::{Operator, TOKEN, World, units},
+    world::{Operator, TOKEN, World, units, until},
 };
 
 /// One agent with one customer that has a message waiting.
@@ -147,6 +147,20 @@ async fn commands_of_strangers() {
     assert_eq!(status, 402);
     assert_eq!(post_status(&scene.agent.url(), &message(&scene.world, &stranger, b"x")).await, 421);
     assert_eq!(scene.meters().await, before);
+    // Naming a payer with nothing on its lane, which costs nothing, leaves nothing behind.
+    let store = scene.agent.config.data_dir.join("node.sqlite");
+    let store = sqlx::SqlitePool::connect(&format!("sqlite:{}?mode=ro", store.display())).await.unwrap();
+    let kept: i64 = sqlx::query_scalar("select count(*) from chain_lanes where payer = ?")
+        .bind(stranger.address().to_vec())
+        .fetch_one(&store)
+        .await
+        .unwrap();
+    assert_eq!(kept, 0);
+    scene.world.deposit(stranger.address(), scene.agent.address, TOKEN).await;
+    until("the deposit is seen", async || {
+        crate::customer::entrust(&scene.world, &stranger, &scene.agent).await.0 == 200
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -137,6 +137,37 @@ async fn a_relay_that_asks_while_it_carries_counts_each_packet_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_packets_do_not_make_a_relay_open_sessions() {
+    let world = World::new().await;
+    let agent = world.operator(|_| ()).await;
+    let relay = world.operator(|_| ()).await;
+    let stranger = world.person().await;
+    world.set_route(&stranger, agent.node).await;
+    relay.wait_for_head(&world).await;
+    for _ in 0..4 {
+        assert_eq!(post_status(&relay.url(), &message(&world, &stranger, b"not entrusted")).await, 421);
+    }
+    let metrics = agent.admin("/metrics").await.text().await.unwrap();
+    assert!(metrics.lines().any(|line| line == "minus_peer_sessions 1"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_retires_is_still_paid() {
+    let world = World::new().await;
+    let agent = world.operator(|_| ()).await;
+    let relay = world.operator(|config| config.voucher_interval = Duration::from_secs(3)).await;
+    let wallet = customer(&world, &agent, 10 * TOKEN).await;
+    let packet = message(&world, &wallet, b"the last one");
+    assert_eq!(post_status(&relay.url(), &packet).await, 202);
+    let retire = world.table();
+    let retire = retire.retire(relay.node).from(relay.address);
+    assert!(retire.send().await.unwrap().get_receipt().await.unwrap().status());
+    agent.wait_for_head(&world).await;
+    let carried = u64::try_from(packet.len()).unwrap();
+    until("it is paid", async || earned(&relay).await["inbound_confirmed"].as_u64() == Some(carried)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agent_fronts_relay_fees_up_to_its_credit_and_again_when_paid() {
     let world = World::new().await;
     let agent = world.operator(|config| config.customer_credit = units(300)).await;
