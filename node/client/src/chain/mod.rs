@@ -49,10 +49,10 @@ pub enum ChainError {
         reason: String,
     },
     /// The endpoint serves another chain than the deployments file says.
-    #[error("{url} serves chain {given}, the deployments file is for chain {expected}")]
+    #[error("{host} serves chain {given}, the deployments file is for chain {expected}")]
     WrongChain {
         /// Which endpoint.
-        url: Url,
+        host: String,
         /// What it serves.
         given: u64,
         /// What is expected.
@@ -84,6 +84,11 @@ impl ChainError {
     }
 }
 
+/// Where an endpoint is, and no more of its URL: the rest may hold an access key.
+fn host(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
 impl Chain {
     /// Connects to the first endpoint that answers, and checks that it serves the deployment's chain.
     pub async fn connect(rpc_urls: &[Url], deployment: Deployment) -> Result<Self, ChainError> {
@@ -95,10 +100,10 @@ impl Chain {
                     return Ok(Self { deployment, url: url.clone(), provider });
                 }
                 Ok(Ok(given)) => {
-                    last = ChainError::WrongChain { url: url.clone(), given, expected: deployment.chain_id };
+                    last = ChainError::WrongChain { host: host(url), given, expected: deployment.chain_id };
                 }
                 Ok(Err(error)) => last = ChainError::Unreachable { reason: refusal::transport_reason(&error) },
-                Err(_) => last = ChainError::Unreachable { reason: format!("{url} does not answer") },
+                Err(_) => last = ChainError::Unreachable { reason: format!("{} does not answer", host(url)) },
             }
         }
         Err(last)
@@ -133,7 +138,18 @@ impl Chain {
     ) -> Result<T, ChainError> {
         match tokio::time::timeout(CALL_TIMEOUT, question.into_future()).await {
             Ok(answer) => answer.map_err(|error| refusal::translate(&error, self.deployment.routing_table)),
-            Err(_) => Err(ChainError::Unreachable { reason: format!("{} does not answer", self.url) }),
+            Err(_) => Err(ChainError::Unreachable { reason: format!("{} does not answer", host(&self.url)) }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_access_key_is_not_shown() {
+        let url: Url = "https://user:secret@rpc.example:8545/secret?key=secret".parse().expect("a URL");
+        assert_eq!(host(&url), "https://rpc.example:8545");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::Output;
-use crate::events::{Progress, ProgressSink, silent};
+use crate::events::{Progress, ProgressSink};
 
 /// Whether there is anyone to look at a bar.
 fn is_watched(output: Output) -> bool {
@@ -28,7 +28,7 @@ pub fn spinner(output: Output) -> ProgressBar {
 /// Shows steps and transactions (`prepay`, `withdraw`, `entrust`).
 pub fn steps(output: Output) -> ProgressSink {
     if !is_watched(output) {
-        return silent();
+        return retries(output);
     }
     let bar = spinner(output);
     Arc::new(move |progress| match progress {
@@ -42,11 +42,12 @@ pub fn steps(output: Output) -> ProgressSink {
 /// Shows bytes on their way (`send`).
 pub fn sending(output: Output) -> ProgressSink {
     if !is_watched(output) {
-        return silent();
+        return retries(output);
     }
-    let bar = Mutex::new(spinner(output));
+    let shown = Mutex::new((spinner(output), String::new()));
     Arc::new(move |progress| {
-        let Ok(mut bar) = bar.lock() else { return };
+        let Ok(mut shown) = shown.lock() else { return };
+        let (bar, said) = &mut *shown;
         match progress {
             Progress::Sending { packets, bytes } => {
                 bar.finish_and_clear();
@@ -55,9 +56,26 @@ pub fn sending(output: Output) -> ProgressSink {
                 bar.set_message(format!("in {packets} packets"));
             }
             Progress::Stored { bytes } => bar.inc(bytes),
-            Progress::Retrying { reason } => bar.println(format!("trying again: {reason}")),
+            // Every packet in flight says so, each time.
+            Progress::Retrying { reason } if reason == *said => {}
+            Progress::Retrying { reason } => {
+                bar.println(format!("trying again: {reason}"));
+                *said = reason;
+            }
             Progress::Step(text) => bar.set_message(text),
             Progress::Transaction(_) => {}
+        }
+    })
+}
+
+/// Without a terminal: a line for each new reason to wait, and nothing else.
+fn retries(output: Output) -> ProgressSink {
+    let said = Mutex::new(String::new());
+    Arc::new(move |progress| {
+        let (Progress::Retrying { reason }, Ok(mut said)) = (progress, said.lock()) else { return };
+        if *said != reason {
+            output.remark(&format!("trying again: {reason}"));
+            *said = reason;
         }
     })
 }

@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::Cli;
+use super::{Cli, Context};
 
 /// Print a completion script for a shell.
 #[derive(Debug, Args)]
@@ -13,6 +13,8 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(super) fn run(args: &CompletionsArgs) {
-    clap_complete::generate(args.shell, &mut Cli::command(), "minus", &mut std::io::stdout());
+pub(super) fn run(context: &Context, args: &CompletionsArgs) {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "minus", &mut script);
+    context.output.script(&script);
 }

@@ -40,7 +40,7 @@ pub struct ListenArgs {
     #[arg(long, value_name = "NODE")]
     via: Option<Address>,
     /// Stop after so many files, when they are signed for
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     files: Option<u64>,
     /// Stop after so many seconds without a message, when everything is signed for
     #[arg(long, value_name = "SECS")]
@@ -51,6 +51,9 @@ pub struct ListenArgs {
 }
 
 pub(super) async fn run(context: &Context, args: &ListenArgs) -> Result<(), Error> {
+    if args.output.exists() && !args.output.is_dir() {
+        return Err(Error::Usage(format!("--output {} is not a directory", args.output.display())));
+    }
     let identity = context.identity(&args.identity)?;
     let client = context.client().await?;
     let options = ListenOptions {
@@ -62,7 +65,7 @@ pub(super) async fn run(context: &Context, args: &ListenArgs) -> Result<(), Erro
     let cancel = CancellationToken::new();
     tokio::spawn(cancel_on_interrupt(cancel.clone()));
     let bar = bars::spinner(context.output);
-    let sink = sink(context.output, bar.clone());
+    let sink = sink(context.output, bar.clone(), cancel.clone());
     let summary = client.listen(&identity, &options, &sink, cancel).await;
     bar.finish_and_clear();
     client.close().await;
@@ -82,7 +85,9 @@ async fn cancel_on_interrupt(cancel: CancellationToken) {
     }
 }
 
-fn sink(output: Output, bar: ProgressBar) -> ListenSink {
+/// Tells what happens. When nobody reads the results any longer, the listening ends: a message that nobody would see is
+/// better left at the agent.
+fn sink(output: Output, bar: ProgressBar, cancel: CancellationToken) -> ListenSink {
     let received = std::sync::atomic::AtomicU64::new(0);
     Arc::new(move |event| {
         if let ListenEvent::Received { bytes, .. } = &event {
@@ -90,7 +95,9 @@ fn sink(output: Output, bar: ProgressBar) -> ListenSink {
             bar.set_message(format!("received {}", HumanBytes(total)));
         }
         bar.suspend(|| {
-            output.event(&event, line);
+            if !output.event(&event, line) {
+                cancel.cancel();
+            }
             if let Some((is_warning, text)) = remark(&event) {
                 if is_warning { output.warning(&text) } else { output.remark(&text) }
             }

@@ -176,7 +176,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Error> {
         Command::Listen(args) => listen::run(context, &args).await,
         Command::Statement(args) => statement::run(context, &args).await,
         Command::Completions(args) => {
-            completions::run(&args);
+            completions::run(context, &args);
             Ok(())
         }
     }

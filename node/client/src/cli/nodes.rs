@@ -29,6 +29,9 @@ pub(super) async fn run(context: &Context, args: &NodesArgs) -> Result<(), Error
     nodes.retain(|node| args.all || node.is_live());
     let json: Vec<Value> = nodes.iter().map(to_json).collect();
     context.output.result(&json, |_| {
+        if nodes.is_empty() {
+            return "no live nodes; `minus nodes --all` shows the retired ones".to_owned();
+        }
         let rows = nodes.iter().map(|node| {
             [
                 node.address.to_string(),

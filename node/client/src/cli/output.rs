@@ -41,13 +41,19 @@ impl Output {
         }
     }
 
-    /// One of many results: a line of JSON, or what `line` makes of it, if anything.
-    pub fn event<T: Serialize>(self, value: &T, line: impl FnOnce(&T) -> Option<String>) {
+    /// One of many results: a line of JSON, or what `line` makes of it, if anything. False when nobody reads on.
+    pub fn event<T: Serialize>(self, value: &T, line: impl FnOnce(&T) -> Option<String>) -> bool {
         if self.json {
-            print(&serde_json::to_string(value).expect("our events are JSON"));
-        } else if let Some(line) = line(value) {
-            print(&line);
+            print(&serde_json::to_string(value).expect("our events are JSON"))
+        } else {
+            line(value).is_none_or(|line| print(&line))
         }
+    }
+
+    /// A result that is a program's, as it is, whatever form was asked for.
+    pub fn script(self, bytes: &[u8]) {
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
     }
 
     /// A remark beside the results.
@@ -75,9 +81,10 @@ impl Output {
     }
 }
 
-fn print(text: &str) {
+/// False when it could not be written.
+fn print(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
-    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_ok()
 }
 
 fn say(text: &str) {

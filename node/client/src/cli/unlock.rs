@@ -8,7 +8,7 @@ use clap::Args;
 use super::Context;
 use crate::client::Identity;
 use crate::error::Error;
-use crate::keystore::{Secret, WalletEntry};
+use crate::keystore::{KeystoreError, Secret, WalletEntry};
 
 /// The variable that may hold the wallets' password.
 const PASSWORD_VARIABLE: &str = "MINUS_PASSWORD";
@@ -36,14 +36,19 @@ impl Context {
     /// The key of a wallet.
     pub fn unlock(&self, name: Option<&str>) -> Result<PrivateKeySigner, Error> {
         let keystore = self.keystore()?;
-        let entry = keystore.find(name)?;
+        let entry = self.wallet(name)?;
         let password = self.password(&format!("Password of wallet {}: ", entry.name))?;
         Ok(keystore.unlock(&entry, &password)?)
     }
 
     /// A wallet without its key.
     pub fn wallet(&self, name: Option<&str>) -> Result<WalletEntry, Error> {
-        Ok(self.keystore()?.find(name)?)
+        self.keystore()?.find(name).map_err(|error| match error {
+            KeystoreError::NotNamed { count: 0 } => {
+                Error::Usage("there are no wallets yet; make one with `minus wallet new NAME`".to_owned())
+            }
+            other => other.into(),
+        })
     }
 
     /// The keys of a receiving wallet and of who pays for it.
@@ -67,14 +72,20 @@ impl Context {
 
     /// A password for a new wallet: asked for twice when it comes from the terminal.
     pub fn new_password(&self) -> Result<Secret, Error> {
-        if let Some(password) = self.given_password()? {
-            return Ok(password);
+        let password = match self.given_password()? {
+            Some(password) => password,
+            None => {
+                let first = ask("Password for the new wallet: ")?;
+                if ask("The same again: ")?.expose() != first.expose() {
+                    return Err(Error::Usage("the two passwords differ; nothing was made".to_owned()));
+                }
+                first
+            }
+        };
+        if password.expose().is_empty() {
+            return Err(Error::Usage("an empty password protects nothing; choose one".to_owned()));
         }
-        let first = ask("Password for the new wallet: ")?;
-        if ask("The same again: ")?.expose() != first.expose() {
-            return Err(Error::Usage("the two passwords differ; nothing was made".to_owned()));
-        }
-        Ok(first)
+        Ok(password)
     }
 
     fn given_password(&self) -> Result<Option<Secret>, Error> {

@@ -16,6 +16,7 @@ const KEY_BYTES_MAX: u64 = 1024;
 
 /// Make, list and import wallets.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  minus wallet new alice\n  minus wallet list\n  minus wallet address alice")]
 pub struct WalletArgs {
     #[command(subcommand)]
     command: WalletCommand,
@@ -77,7 +78,7 @@ pub(super) fn run(context: &Context, args: &WalletArgs) -> Result<(), Error> {
             });
         }
         WalletCommand::Address { name } => {
-            let entry = keystore.find(name.as_deref())?;
+            let entry = context.wallet(name.as_deref())?;
             let json = json!({ "name": entry.name, "address": entry.address });
             context.output.result(&json, |_| entry.address.to_string());
         }

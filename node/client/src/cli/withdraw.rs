@@ -1,5 +1,7 @@
 //! `minus withdraw`: notice first, money when the notice has ended. The same command takes both steps.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use alloy::primitives::Address;
 use clap::Args;
 use minus_bindings::Amount;
@@ -43,6 +45,12 @@ pub struct WithdrawArgs {
     to_reserve: bool,
 }
 
+/// A unix time as people write it.
+fn moment(unix_s: u64) -> String {
+    let moment = UNIX_EPOCH.checked_add(Duration::from_secs(unix_s));
+    moment.map_or_else(|| format!("unix time {unix_s}"), |moment| humantime::format_rfc3339_seconds(moment).to_string())
+}
+
 pub(super) async fn run(context: &Context, args: &WithdrawArgs) -> Result<(), Error> {
     let payer = context.unlock(args.wallet.wallet.as_deref())?;
     let client = context.client().await?;
@@ -53,7 +61,7 @@ pub(super) async fn run(context: &Context, args: &WithdrawArgs) -> Result<(), Er
     context.output.result(&report, |report| match report {
         WithdrawReport::Thawing { amount, ends_at, .. } => facts(&[
             ("thawing", amount.to_string()),
-            ("ends at", format!("unix time {ends_at}; run the same command then")),
+            ("ends at", format!("{}; run the same command then", moment(*ends_at))),
         ]),
         WithdrawReport::Cancelled { .. } => "the notice was taken back".to_owned(),
         WithdrawReport::Withdrawn { amount, to, .. } => {

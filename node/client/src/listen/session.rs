@@ -20,6 +20,10 @@ use crate::transport::innermost;
 /// A stream that says nothing for so long, keep-alives included, is dead: four times the agents' usual interval.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
+/// A stream that brings nothing of the agent's for so long is held up on its way: bytes alone prove nothing, whoever carries
+/// them can send comments for ever. Time for the longest event on a line of 40 kbit/s.
+const NO_EVENT_MAX: Duration = Duration::from_secs(300);
+
 /// How long messages wait for company before they are written: one synchronous write serves them all.
 const FLUSH_AFTER: Duration = Duration::from_millis(20);
 
@@ -52,6 +56,20 @@ pub(super) enum Ended {
 struct Batch {
     arrivals: Vec<Arrival>,
     bytes: usize,
+}
+
+/// When the stream last brought something.
+struct Heard {
+    /// Bytes, whoever sent them.
+    bytes: Instant,
+    /// An event that opened, and so was the agent's.
+    event: Instant,
+}
+
+impl Heard {
+    fn is_silent(&self, now: Instant) -> bool {
+        now.duration_since(self.bytes) > SILENCE_MAX || now.duration_since(self.event) > NO_EVENT_MAX
+    }
 }
 
 /// What a step of the loop was woken by.
@@ -139,7 +157,7 @@ impl Listener<'_> {
         let mut parser = SseParser::new();
         let mut opener = StreamOpener::new(session);
         let mut batch = Batch::default();
-        let mut heard = Instant::now();
+        let mut heard = Heard { bytes: Instant::now(), event: Instant::now() };
         let mut settled = Instant::now();
         loop {
             let patience = if batch.arrivals.is_empty() { TICK } else { FLUSH_AFTER };
@@ -156,7 +174,7 @@ impl Listener<'_> {
             };
             match woken {
                 Woken::Chunk(Some(chunk)) => {
-                    heard = Instant::now();
+                    heard.bytes = Instant::now();
                     let events = match parser.push(&chunk) {
                         Ok(events) => events,
                         Err(error) => return self.broken(&mut batch, error.to_string()).await,
@@ -166,6 +184,7 @@ impl Listener<'_> {
                             Ok(frame) => frame,
                             Err(error) => return self.broken(&mut batch, error.to_string()).await,
                         };
+                        heard.event = Instant::now();
                         match frame {
                             Some(Frame::Message { seq, stored_at, tariff_version, relayed, packet }) => {
                                 let carriage = Carriage {
@@ -200,7 +219,7 @@ impl Listener<'_> {
             if batch.arrivals.is_empty() && self.is_done() {
                 return Ok(Ended::Done);
             }
-            if heard.elapsed() > SILENCE_MAX {
+            if heard.is_silent(Instant::now()) {
                 return self.broken(&mut batch, "the stream fell silent".to_owned()).await;
             }
             if self.is_owing() && settled.elapsed() > STATEMENT_PATIENCE {
@@ -287,4 +306,19 @@ impl Listener<'_> {
 /// Whether an error of the chain may pass.
 pub(super) fn may_pass(error: &ChainError) -> bool {
     error.is_retryable()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_alone_are_no_sign_of_life() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let heard = |bytes, event| Heard { bytes: at(bytes), event: at(event) };
+        assert!(heard(0, 0).is_silent(at(61)));
+        assert!(heard(400, 0).is_silent(at(401)));
+        assert!(!heard(400, 101).is_silent(at(401)));
+    }
 }
