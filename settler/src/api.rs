@@ -32,7 +32,7 @@ pub enum IntakeResult {
     Recorded,
     /// Nothing new, nothing to do.
     SameAsBefore,
-    /// Final: handing it in again changes nothing.
+    /// Not taken; the reason says whether handing it in again may change that.
     Refused {
         /// Why.
         reason: Refusal,

@@ -1,6 +1,7 @@
 //! What is asked of the chain, over several endpoints: the first that answers is believed. (Which reads need a quorum
-//! is for the issue that deepens this.) An error that an endpoint states is an answer; one that it cannot state, such
-//! as a refused connection, makes the next one be asked.
+//! is for the issue that deepens this.) A contract's refusal is an answer; any other error, stated or not, makes the next
+//! one be asked, for an endpoint may be out of quota, out of date or pruned. The first stated error is the answer if
+//! no endpoint has a better one.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -286,6 +287,7 @@ impl Chain {
     {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut last = ChainError::Unreachable("no endpoint is configured".into());
+        let mut stated = None;
         for offset in 0..self.endpoints.len() {
             let index = (first + offset) % self.endpoints.len();
             let Some(endpoint) = self.endpoints.get(index) else { continue };
@@ -295,15 +297,21 @@ impl Chain {
                     return Ok(answer);
                 }
                 Err(error) => match error.as_error_resp() {
-                    Some(payload) => return Err(ChainError::Answered(payload.to_string())),
+                    Some(payload) => {
+                        let answer = ChainError::Answered(payload.to_string());
+                        if payload.as_revert_data().is_some() {
+                            return Err(answer);
+                        }
+                        stated.get_or_insert(answer);
+                    }
                     None if matches!(error, TransportError::LocalUsageError(_)) => {
-                        return Err(ChainError::Nonsense(endpoint.complaint(&error)));
+                        stated.get_or_insert(ChainError::Nonsense(endpoint.complaint(&error)));
                     }
                     None => last = ChainError::Unreachable(endpoint.complaint(&error)),
                 },
             }
         }
-        Err(last)
+        Err(stated.unwrap_or(last))
     }
 }
 

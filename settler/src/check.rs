@@ -9,7 +9,8 @@ use alloy::sol_types::Eip712Domain;
 use minus_bindings::SignedVoucher;
 use serde::{Deserialize, Serialize};
 
-/// Why a voucher is refused. Final: the same voucher will not be accepted later.
+/// Why a voucher is refused. The first five are final: the same voucher will not be accepted later. The others may be
+/// handed in again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
@@ -29,6 +30,16 @@ pub enum Refusal {
     /// the same.
     #[error("not signed by the payer or its delegate on this chain and escrow")]
     NotASigner,
+    /// Neither its lane nor the payer's open balance holds anything, and the lane never paid: signatures cost nothing,
+    /// so a stranger could fill the log with such lanes (law 13).
+    #[error("there is no money behind it")]
+    Unfunded,
+    /// A new lane, and the log keeps as many as it may: raise `lanes_max`, or look who is filling it.
+    #[error("no room for another lane")]
+    NoRoom,
+    /// Its signer was revoked and ends within the hour, and a voucher of another signer waits, which is safer.
+    #[error("its signer is about to be none")]
+    SignerEnding,
 }
 
 /// What a payer said of another signer, from the escrow.

@@ -182,8 +182,9 @@ impl Engine {
 
     async fn refresh(&self, moment: &Moment) -> Result<(), SendError> {
         let sender = &self.sender;
-        let seen_before = now_s().saturating_sub(self.pace.lane_refresh.as_secs());
-        let stale = sender.store.stale_views(seen_before, REFRESH_MAX).await?;
+        let now = now_s();
+        let seen_before = now.saturating_sub(self.pace.lane_refresh.as_secs());
+        let stale = sender.store.stale_views(seen_before, now, REFRESH_MAX).await?;
         if stale.is_empty() {
             return Ok(());
         }

@@ -128,6 +128,8 @@ impl Intake {
                 Err(reason) => IntakeResult::Refused { reason },
                 Ok(_) => match recordings.next() {
                     Some(Recording::Recorded) => IntakeResult::Recorded,
+                    Some(Recording::NoRoom) => IntakeResult::Refused { reason: Refusal::NoRoom },
+                    Some(Recording::SignerEnding) => IntakeResult::Refused { reason: Refusal::SignerEnding },
                     Some(Recording::SameAsBefore) | None => IntakeResult::SameAsBefore,
                 },
             })
@@ -146,6 +148,9 @@ impl Intake {
         let (view, delegate) = chain.lane_view(voucher.payer, voucher.payee, signer, now).await?;
         if signer_until(voucher.payer, signer, delegate, chain.notice_s(), now).is_none() {
             return Ok(Err(Refusal::NotASigner));
+        }
+        if view.deposit.is_zero() && view.open.is_zero() && view.paid.is_zero() {
+            return Ok(Err(Refusal::Unfunded));
         }
         Ok(Ok(CheckedVoucher { voucher, signer, view }))
     }

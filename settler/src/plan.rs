@@ -21,6 +21,9 @@ pub const BATCH_GAS: u64 = 60_000;
 const ROW_GAS_USUAL: u64 = 15_000;
 /// Rows that fit one transaction for certain.
 pub const ROWS_MAX: u64 = (TRANSACTION_GAS_MAX - BATCH_GAS) / ROW_GAS_MAX;
+/// No voucher is told to wait longer than this after a failure, which is far below any thaw margin. One that is was told
+/// so by a clock that was wrong, and does not wait.
+pub const RETRY_MAX_S: u64 = 3_600;
 /// Wei of one native coin.
 const WEI_PER_COIN: u128 = 1_000_000_000_000_000_000;
 
@@ -98,18 +101,25 @@ fn judge(open: &OpenVoucher, policy: &Policy, market: Market, now: u64) -> Judge
     if cumulative <= view.paid {
         return Judgement::Hold(Hold::Settled);
     }
-    if now < open.retry_at {
-        return Judgement::Hold(open.held.unwrap_or(Hold::Failed));
-    }
     let claimable = view.claimable(cumulative);
     if claimable == Amount::ZERO {
         return Judgement::Hold(Hold::Unfunded);
+    }
+    if now < open.retry_at && open.retry_at - now <= RETRY_MAX_S {
+        return Judgement::Hold(open.held.unwrap_or(Hold::Failed));
     }
     if view.signer_ends_at != 0 && now >= view.signer_ends_at {
         return Judgement::Hold(Hold::BadSignature);
     }
 
-    let near = |ends_at: u64| ends_at != 0 && now.saturating_add(policy.thaw_margin_s) >= ends_at;
+    let own_gas = gas_value(ROW_GAS_USUAL, market.fee_per_gas, policy.native_coin_price);
+    // Once for each notice whatever it is worth, then only what is worth its gas: or a payer under notice could sign
+    // one base unit more after every claim, for ever, at our gas.
+    let near = |ends_at: u64| {
+        let is_near = |at: u64| at.saturating_add(policy.thaw_margin_s) >= ends_at;
+        let is_spent = open.closing_claimed_at != 0 && is_near(open.closing_claimed_at);
+        ends_at != 0 && is_near(now) && (!is_spent || claimable.base_units() >= own_gas)
+    };
     let needs_open_balance = cumulative.saturating_sub(view.paid) > view.deposit;
     if near(view.thaw_ends_at) || (needs_open_balance && near(view.open_thaw_ends_at)) {
         return Judgement::Must(Reason::Thawing);
@@ -123,7 +133,6 @@ fn judge(open: &OpenVoucher, policy: &Policy, market: Market, now: u64) -> Judge
     if market.above_cap {
         return Judgement::Hold(Hold::NotWorthYet);
     }
-    let own_gas = gas_value(ROW_GAS_USUAL, market.fee_per_gas, policy.native_coin_price);
     let aged = now.saturating_sub(open.recorded_at) >= policy.age_max_s;
     if aged && claimable.base_units() >= own_gas {
         return Judgement::Must(Reason::Aged);

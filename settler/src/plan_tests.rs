@@ -37,6 +37,7 @@ fn voucher(id: i64, cumulative: u128) -> OpenVoucher {
         retry_at: 0,
         asked: false,
         held: None,
+        closing_claimed_at: 0,
         view: LaneView { deposit: Amount::MAX, ..LaneView::default() },
     }
 }
@@ -143,6 +144,39 @@ fn a_thawing_lane_is_claimed_before_the_notice_ends_whatever_it_is_worth() {
 
     open.view.thaw_ends_at = NOW - 100;
     assert_eq!(claimed(open), Reason::Thawing, "not withdrawn yet: still worth the attempt");
+}
+
+#[test]
+fn a_closing_lane_is_claimed_at_a_loss_once_for_each_notice() {
+    let mut open = voucher(1, 1);
+    open.view.thaw_ends_at = NOW + 50;
+    open.closing_claimed_at = NOW - 50;
+    assert_eq!(held(open.clone()), Hold::NotWorthYet, "one base unit more after each claim would burn gas for ever");
+
+    open.closing_claimed_at = NOW - 51;
+    assert_eq!(claimed(open.clone()), Reason::Thawing, "that was for an earlier notice");
+
+    open.view.thaw_ends_at = NOW - 1_000;
+    open.closing_claimed_at = NOW;
+    assert_eq!(held(open.clone()), Hold::NotWorthYet, "a notice that was served stays one");
+
+    open.voucher.cumulative = units(15_000);
+    assert_eq!(claimed(open.clone()), Reason::Thawing, "worth its gas");
+
+    open.voucher.cumulative = units(1);
+    open.view.thaw_ends_at = 0;
+    open.view.signer_ends_at = NOW + 50;
+    assert_eq!(held(open), Hold::NotWorthYet);
+}
+
+#[test]
+fn a_pause_set_by_a_clock_that_was_wrong_is_none() {
+    let mut open = voucher(1, 10_000_000);
+    open.retry_at = NOW + RETRY_MAX_S;
+    assert_eq!(held(open.clone()), Hold::Failed);
+
+    open.retry_at = NOW + RETRY_MAX_S + 1;
+    assert_eq!(claimed(open), Reason::Worth);
 }
 
 #[test]

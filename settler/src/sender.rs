@@ -297,7 +297,7 @@ impl Sender {
             return Ok(self.store.failed(live.id, Failure::Reverted, Some(&ending), retry_at).await?);
         }
         let payments = self.payments(live, receipt).await?;
-        self.store.confirmed(live.id, &ending, &payments).await?;
+        self.store.confirmed(live.id, &ending, &payments, moment.now).await?;
         self.metrics.confirmed.increment(1);
         tracing::info!(id = live.id, hash = %ending.hash, block, rows = payments.len(), "claim confirmed");
         Ok(())

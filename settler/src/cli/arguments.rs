@@ -1,6 +1,7 @@
 //! What the command line looks like.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -8,13 +9,26 @@ use url::Url;
 
 use super::{bond, claim, deploy, new_key, register_node, retire_node, run};
 
+const AFTER_HELP: &str = "\
+Examples:
+  settler new-key gas-key.json
+  settler run --config settler.toml
+  settler status
+  settler claim --now
+
+Settings of `run` come from flags, then SETTLER_<SETTING>, then the file; a list in a variable is written
+SETTLER_RPC_URLS='[\"http://127.0.0.1:8545\"]'. Passwords come from a password file, then SETTLER_PASSWORD,
+then the terminal. SETTLER_LOG sets what is logged, as in `debug`.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the chain or the settler, 4 nobody answers";
+
 /// Turns the vouchers that an operator's nodes collect into on-chain claims.
 #[derive(Debug, Parser)]
 #[command(
     name = "settler",
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the chain or the settler, 4 nobody answers.\n\
-                  SETTLER_LOG sets what is logged, as in `SETTLER_LOG=debug`."
+    max_term_width = 100,
+    after_help = AFTER_HELP
 )]
 pub struct Arguments {
     /// What to do.
@@ -69,6 +83,19 @@ pub enum Command {
         /// Which shell.
         shell: Shell,
     },
+}
+
+/// A length of time, as in `5m`.
+///
+/// # Errors
+/// When it is none; the text says how to write one.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write 10s, 5m or 7days"))
+}
+
+/// Checked here, where the flag can be named; read with the rest of the settings.
+pub(super) fn duration_text(text: &str) -> Result<String, String> {
+    duration(text).map(|_| text.to_owned())
 }
 
 /// How to reach a running settler.

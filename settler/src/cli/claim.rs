@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use minus_bindings::Amount;
 
 use super::admin_client::AdminClient;
-use super::arguments::Running;
+use super::arguments::{Running, duration};
 use super::outcome::{CommandError, say, say_json};
 use crate::api::ClaimProgress;
 
@@ -28,10 +28,6 @@ pub struct Claim {
     running: Running,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| error.to_string())
-}
-
 impl Claim {
     /// Asks and waits.
     ///
@@ -47,8 +43,10 @@ impl Claim {
             if tokio::time::Instant::now() >= deadline {
                 bar.abandon();
                 let (open, timeout) = (progress.open, self.timeout);
-                let message =
-                    format!("{open} vouchers are not confirmed after {timeout:?}; the settler goes on with them");
+                let message = format!(
+                    "{open} vouchers are not confirmed after {timeout:?}; the settler goes on with them, and \
+                     `settler status` shows what they wait for"
+                );
                 if self.running.json {
                     say_json(&progress)?;
                 }

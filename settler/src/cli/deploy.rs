@@ -16,7 +16,7 @@ use minus_bindings::{Deployment, PrepaymentEscrow, RoutingTable, SettlementToken
 use serde::Serialize;
 use url::Url;
 
-use super::operator::{open_key, signing_provider};
+use super::operator::{check_gas, open_key, signing_provider};
 use super::outcome::{CommandError, say, say_json};
 use crate::config::read_deployment;
 
@@ -63,8 +63,16 @@ impl Deploy {
             return self.answer(false, deployment);
         }
         let key = open_key(&self.keystore, self.password_file.as_deref()).await?;
+        let account = key.address();
         let provider = signing_provider(&self.rpc_url, key);
         let chain_id = provider.get_chain_id().await?;
+        if provider.get_code_at(self.reserve).await?.is_empty() {
+            let reserve = self.reserve;
+            return Err(CommandError::Refused(format!(
+                "there is no contract at {reserve} on chain {chain_id}; --reserve takes an ERC-20 of 6 decimals"
+            )));
+        }
+        check_gas(&provider, account).await?;
         let (token, block) = create(SettlementToken::deploy_builder(&provider, self.reserve)).await?;
         let (escrow, _) = create(PrepaymentEscrow::deploy_builder(&provider, token)).await?;
         let (routing_table, _) = create(RoutingTable::deploy_builder(&provider, escrow)).await?;

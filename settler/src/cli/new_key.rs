@@ -41,7 +41,7 @@ impl NewKey {
         let name = name.ok_or_else(|| CommandError::Usage(format!("{} is no file name", self.file.display())))?;
         let folder = self.file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.map_or_else(|| PathBuf::from("."), std::path::Path::to_path_buf);
-        let password = keys::password(&self.file, self.password_file.as_deref()).map_err(|error| anyhow!(error))?;
+        let password = self.password()?;
         let (key, _) = PrivateKeySigner::new_keystore(folder, &mut OsRng, password, Some(name))
             .map_err(|error| anyhow!("{}: {error}", self.file.display()))?;
         std::fs::set_permissions(&self.file, Permissions::from_mode(OWNER_ONLY)).map_err(|error| anyhow!(error))?;
@@ -49,5 +49,19 @@ impl NewKey {
             return say_json(&serde_json::json!({ "address": key.address(), "file": self.file }));
         }
         say(&key.address().to_string())
+    }
+
+    /// Typed blind, it is asked for twice.
+    fn password(&self) -> Result<String, CommandError> {
+        let file = self.password_file.as_deref();
+        let password = keys::password(&self.file, file)?;
+        let is_typed = file.is_none() && std::env::var_os(keys::PASSWORD_VARIABLE).is_none();
+        if is_typed && keys::password(&self.file, None)? != password {
+            return Err(CommandError::Usage("the two passwords differ; nothing was made".to_owned()));
+        }
+        if password.is_empty() {
+            return Err(CommandError::Usage("an empty password protects nothing; choose one".to_owned()));
+        }
+        Ok(password)
     }
 }

@@ -64,10 +64,21 @@ pub fn signing_provider(rpc_url: &Url, key: PrivateKeySigner) -> DynProvider {
 /// When it does not open.
 pub async fn open_key(keystore: &Path, password_file: Option<&Path>) -> Result<PrivateKeySigner, CommandError> {
     let (keystore, password_file) = (keystore.to_owned(), password_file.map(Path::to_owned));
-    tokio::task::spawn_blocking(move || keys::open(&keystore, password_file.as_deref()))
-        .await
-        .map_err(|error| anyhow!(error))?
-        .map_err(|error| CommandError::Failed(anyhow!(error)))
+    let opening = tokio::task::spawn_blocking(move || keys::open(&keystore, password_file.as_deref()));
+    Ok(opening.await.map_err(|error| anyhow!(error))??)
+}
+
+/// Says who lacks what, which the chain does not.
+///
+/// # Errors
+/// When the account holds none of the chain's own coin.
+pub async fn check_gas(provider: &DynProvider, account: Address) -> Result<(), CommandError> {
+    if provider.get_balance(account).await?.is_zero() {
+        return Err(CommandError::Refused(format!(
+            "{account} holds none of the chain's own coin, so it cannot pay for a transaction; send it some"
+        )));
+    }
+    Ok(())
 }
 
 /// An operator, connected.
@@ -205,6 +216,7 @@ impl Operator {
         P: Provider<Ethereum>,
         C: alloy::contract::CallDecoder,
     {
+        check_gas(&self.provider, self.address).await?;
         let receipt = call.send().await?.get_receipt().await?;
         if !receipt.status() {
             return Err(CommandError::Refused(format!("transaction {} was reverted", receipt.transaction_hash)));

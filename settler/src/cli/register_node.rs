@@ -127,10 +127,13 @@ impl RegisterNode {
         let known = operator.routing_table().node(consent.node).call().await?;
         check_known(consent.node, &known, operator.address)?;
 
+        if known.operator.is_zero() {
+            consent.check(&operator)?;
+        }
+
         let mut steps = self.bond(&operator).await?;
         steps.push(authorize(&operator, consent.node).await?);
         if known.operator.is_zero() {
-            consent.check(&operator)?;
             let table = operator.routing_table();
             let call = table.register(
                 consent.node,

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use alloy::primitives::Address;
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
+use super::arguments::duration_text;
 use super::outcome::CommandError;
+use crate::chain::ChainError;
 use crate::{Config, StartError, spawn};
 
 /// Flags go over the environment (`SETTLER_…`), that goes over the file.
@@ -69,7 +71,7 @@ pub struct Run {
     #[serde(skip_serializing_if = "Option::is_none")]
     confirmations: Option<u64>,
     /// How often to look at the chain, as in `2s`.
-    #[arg(long)]
+    #[arg(long, value_name = "TIME", value_parser = duration_text)]
     #[serde(skip_serializing_if = "Option::is_none")]
     poll_interval: Option<String>,
 }
@@ -80,11 +82,19 @@ impl Run {
     /// # Errors
     /// When it does not start, or ends by itself.
     pub async fn execute(self) -> Result<(), CommandError> {
+        if let Some(file) = self.config.as_deref().filter(|file| !file.is_file()) {
+            return Err(CommandError::Usage(format!("there is no file {}", file.display())));
+        }
         let config =
             Config::load(self.config.as_deref(), &self).map_err(|error| CommandError::Usage(error.to_string()))?;
         let handle = spawn(config).await.map_err(|error| match error {
             StartError::Config(error) => CommandError::Usage(error.to_string()),
-            StartError::Chain(crate::chain::ChainError::Unreachable(problem)) => CommandError::Unreachable(problem),
+            StartError::Key(error) => error.into(),
+            StartError::Chain(error @ ChainError::Unreachable(_)) => CommandError::Unreachable(error.to_string()),
+            StartError::Chain(error @ (ChainError::WrongChain { .. } | ChainError::NoContract(_))) => {
+                CommandError::Refused(error.to_string())
+            }
+            StartError::Listen { addr, source } => CommandError::Failed(anyhow!("cannot listen on {addr}: {source}")),
             other => CommandError::Failed(other.into()),
         })?;
         let stop = handle.stopper();

@@ -20,6 +20,9 @@ pub async fn execute(command: Running) -> Result<(), CommandError> {
 
     say(&format!("chain {} at block {}, escrow {}", status.chain_id, status.head, status.escrow))?;
     say(&format!("gas key {} with {} wei", status.gas_key, status.gas_balance_wei))?;
+    if status.gas_balance_wei == "0" {
+        say("TROUBLE: the gas key cannot pay for a claim; send it some of the chain's own coin")?;
+    }
     if let Some(trouble) = &status.trouble {
         say(&format!("TROUBLE: {trouble}"))?;
     }

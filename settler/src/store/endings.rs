@@ -9,6 +9,7 @@ use sqlx::{Sqlite, Transaction};
 use super::codec;
 use super::open::{Store, StoreError};
 use super::state::Hold;
+use crate::plan::RETRY_MAX_S;
 
 /// A receipt under enough blocks, with the lanes as the chain showed them afterwards.
 #[derive(Debug, Clone)]
@@ -28,6 +29,10 @@ pub struct Receipt {
 /// What a claim moved: by payer, and the lane's running total afterwards.
 pub type Payments = HashMap<Address, (Amount, Amount)>;
 
+/// How long a voucher waits whose claim moved nothing, doubled with each time up to [`RETRY_MAX_S`]: a payer that moves
+/// its money away in front of every claim shall not set the pace at which gas is spent on it.
+const FRUITLESS_RETRY_S: u64 = 300;
+
 /// Why vouchers go back to waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
@@ -45,15 +50,16 @@ struct EndingRow {
     cumulative: String,
     recorded_at: i64,
     asked: Option<i64>,
+    failures: i64,
 }
 
 impl Store {
     /// A claim is final: each voucher gets what it moved, and what a voucher is still owed is recorded anew (an
-    /// underfunded lane burns no entitlement).
+    /// underfunded lane burns no entitlement). Where nothing was moved it waits longer each time.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn confirmed(&self, id: i64, receipt: &Receipt, payments: &Payments) -> Result<(), StoreError> {
+    pub async fn confirmed(&self, id: i64, receipt: &Receipt, payments: &Payments, now: u64) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         put_receipt(&mut transaction, id, receipt, "confirmed").await?;
         for row in rows(&mut transaction, id).await? {
@@ -71,6 +77,9 @@ impl Store {
                 .await?;
             if codec::amount(&row.cumulative)? > paid {
                 record_rest(&mut transaction, row.id).await?;
+                if moved.is_zero() {
+                    wait_longer(&mut transaction, &row, now).await?;
+                }
             }
         }
         Ok(transaction.commit().await?)
@@ -109,15 +118,28 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn settled_elsewhere(&self, id: i64) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
         sqlx::query(
             "update vouchers set state = 'confirmed', paid = $1, held = $2 where id = $3 and state = 'recorded'",
         )
         .bind(codec::amount_text(Amount::ZERO))
         .bind(Hold::Settled.as_str())
         .bind(id)
-        .execute(self.writer())
+        .execute(&mut *transaction)
         .await?;
-        Ok(())
+        // One such row per lane is enough to know the best voucher: or a payer could fill the log for free with every
+        // total below what its lane has paid.
+        sqlx::query(
+            "delete from vouchers
+             where state = 'confirmed' and transaction_id is null and asked is null
+               and exists (select 1 from vouchers w where w.id = $1 and w.state = 'confirmed'
+                           and w.payer = vouchers.payer and w.payee = vouchers.payee
+                           and w.cumulative > vouchers.cumulative)",
+        )
+        .bind(id)
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
     }
 
     /// The lanes with something confirmed and nothing waiting, the latest first: payer, payee, highest confirmed
@@ -156,7 +178,7 @@ impl Store {
 
 async fn rows(transaction: &mut Transaction<'static, Sqlite>, id: i64) -> Result<Vec<EndingRow>, StoreError> {
     Ok(sqlx::query_as(
-        "select id, payer, payee, cumulative, recorded_at, asked from vouchers where transaction_id = $1",
+        "select id, payer, payee, cumulative, recorded_at, asked, failures from vouchers where transaction_id = $1",
     )
     .bind(id)
     .fetch_all(&mut **transaction)
@@ -198,6 +220,26 @@ async fn record_rest(transaction: &mut Transaction<'static, Sqlite>, voucher_id:
                            and w.state <> 'confirmed')",
     )
     .bind(voucher_id)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// What waits of this lane is not to be tried again at once.
+async fn wait_longer(
+    transaction: &mut Transaction<'static, Sqlite>,
+    row: &EndingRow,
+    now: u64,
+) -> Result<(), StoreError> {
+    let doublings = u32::try_from(row.failures.clamp(0, 16)).unwrap_or(0);
+    let pause = (FRUITLESS_RETRY_S << doublings).min(RETRY_MAX_S);
+    sqlx::query(
+        "update vouchers set retry_at = $1, failures = $2 where payer = $3 and payee = $4 and state = 'recorded'",
+    )
+    .bind(codec::signed(now.saturating_add(pause)))
+    .bind(row.failures.saturating_add(1))
+    .bind(&row.payer)
+    .bind(&row.payee)
     .execute(&mut **transaction)
     .await?;
     Ok(())

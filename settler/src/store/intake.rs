@@ -27,13 +27,22 @@ pub enum Recording {
     Recorded,
     /// Nothing new: as much, or more, was recorded before.
     SameAsBefore,
+    /// Not taken: the log keeps as many lanes as it may, and this is a new one.
+    NoRoom,
+    /// Not taken: its signer is about to be none, and what another one signed waits safely.
+    SignerEnding,
 }
 
+/// A signer that ends sooner than this is not trusted to replace another's voucher: the claim might come too late, and
+/// with it all that the replaced voucher was good for. The planner claims half a day earlier what is taken in time.
+const SIGNER_REST_MIN_S: u64 = 3_600;
+
 impl Store {
-    /// Records a batch in one transaction, in order. All of it is durable when this returns, or none of it.
+    /// Records a batch in one transaction, in order. All that is answered for is durable when this returns. A new lane
+    /// beyond `lanes_max` is left out by itself (law 5).
     ///
     /// # Errors
-    /// When the database fails, or a new lane would exceed `lanes_max`.
+    /// When the database fails; then nothing is recorded.
     pub async fn record(
         &self,
         batch: &[CheckedVoucher],
@@ -67,8 +76,11 @@ async fn record_one(
         .bind(&payee)
         .fetch_optional(&mut **transaction)
         .await?;
-    if known.is_none() {
-        take_room(transaction, lanes_max, lanes_left).await?;
+    if known.is_none() && !take_room(transaction, lanes_max, lanes_left).await? {
+        return Ok(Recording::NoRoom);
+    }
+    if replaces_for_too_short(transaction, checked, now).await? {
+        return Ok(Recording::SignerEnding);
     }
     put_view(&mut **transaction, voucher.payer, voucher.payee, &checked.view, now).await?;
 
@@ -102,13 +114,15 @@ async fn record_one(
         return Ok(if mended == 0 { Recording::SameAsBefore } else { Recording::Recorded });
     }
 
-    // The one that waits is replaced and keeps its age: the lane has waited since then.
+    // The one that waits is replaced and keeps its age: the lane has waited since then. It keeps its pause after a
+    // failure, too, unless it was the signature's; else a payer could end the pause by signing one base unit more.
     sqlx::query(
         "insert into vouchers (payer, payee, cumulative, signer, signature, state, recorded_at)
          values ($1, $2, $3, $4, $5, 'recorded', $6)
          on conflict (payer, payee) where state = 'recorded'
          do update set cumulative = excluded.cumulative, signer = excluded.signer, signature = excluded.signature,
-                       held = null, retry_at = 0, failures = 0",
+                       retry_at = case when vouchers.held = 'bad_signature' then 0 else vouchers.retry_at end,
+                       held = null",
     )
     .bind(&payer)
     .bind(&payee)
@@ -121,12 +135,34 @@ async fn record_one(
     Ok(Recording::Recorded)
 }
 
-/// Counts once per batch, and only if the batch brings a lane that was not there.
+/// Does a voucher wait that another signer made, while this one's will soon be none?
+async fn replaces_for_too_short(
+    transaction: &mut Transaction<'static, Sqlite>,
+    checked: &CheckedVoucher,
+    now: u64,
+) -> Result<bool, StoreError> {
+    let ends_at = checked.view.signer_ends_at;
+    if ends_at == 0 || ends_at.saturating_sub(now) >= SIGNER_REST_MIN_S {
+        return Ok(false);
+    }
+    let waits: Option<i64> = sqlx::query_scalar(
+        "select 1 from vouchers where payer = $1 and payee = $2 and state = 'recorded' and signer <> $3
+                                  and coalesce(held, '') <> 'bad_signature'",
+    )
+    .bind(codec::address_text(checked.voucher.payer))
+    .bind(codec::address_text(checked.voucher.payee))
+    .bind(codec::address_text(checked.signer))
+    .fetch_optional(&mut **transaction)
+    .await?;
+    Ok(waits.is_some())
+}
+
+/// Is there room for one more lane? Counts once per batch, and only if the batch brings a lane that was not there.
 async fn take_room(
     transaction: &mut Transaction<'static, Sqlite>,
     lanes_max: u64,
     lanes_left: &mut Option<u64>,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let left = match *lanes_left {
         Some(left) => left,
         None => {
@@ -134,6 +170,6 @@ async fn take_room(
             lanes_max.saturating_sub(codec::unsigned(lanes)?)
         }
     };
-    *lanes_left = Some(left.checked_sub(1).ok_or(StoreError::Full { lanes: lanes_max, limit: lanes_max })?);
-    Ok(())
+    *lanes_left = Some(left.saturating_sub(1));
+    Ok(left > 0)
 }

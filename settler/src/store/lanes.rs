@@ -55,6 +55,8 @@ pub struct OpenVoucher {
     pub asked: bool,
     /// Why it was not claimed when last looked at.
     pub held: Option<Hold>,
+    /// When its lane was last claimed because it was about to close, unix seconds; 0 when never.
+    pub closing_claimed_at: u64,
     /// The chain's view of its lane.
     pub view: LaneView,
 }
@@ -71,6 +73,7 @@ struct OpenRow {
     retry_at: i64,
     asked: Option<i64>,
     held: Option<String>,
+    closing_claimed_at: i64,
     lane_deposit: String,
     lane_paid: String,
     lane_thawing: String,
@@ -96,6 +99,7 @@ impl OpenRow {
             retry_at: codec::unsigned(self.retry_at)?,
             asked: self.asked.is_some(),
             held: self.held.as_deref().map(codec::word).transpose()?,
+            closing_claimed_at: codec::unsigned(self.closing_claimed_at)?,
             view: LaneView {
                 deposit: codec::amount(&self.lane_deposit)?,
                 paid: codec::amount(&self.lane_paid)?,
@@ -115,7 +119,10 @@ macro_rules! open_vouchers {
     ($rest:literal) => {
         concat!(
             "select v.id, v.payer, v.payee, v.cumulative, v.signature, v.signer, v.recorded_at, v.retry_at, v.asked,
-                    v.held, l.lane_deposit, l.lane_paid, l.lane_thawing, l.lane_thaw_ends_at, l.open_amount,
+                    v.held, coalesce((select max(t.created_at) from vouchers c join transactions t on t.id = c.transaction_id
+                                      where c.payer = v.payer and c.payee = v.payee
+                                        and c.reason in ('thawing', 'signer_ending')), 0) as closing_claimed_at,
+                    l.lane_deposit, l.lane_paid, l.lane_thawing, l.lane_thaw_ends_at, l.open_amount,
                     l.open_thawing, l.open_thaw_ends_at, l.signer_ends_at
              from vouchers v join lanes l on l.payer = v.payer and l.payee = v.payee
              where v.state = 'recorded'
@@ -127,14 +134,15 @@ macro_rules! open_vouchers {
 }
 
 impl Store {
-    /// The vouchers that may be planned: the operator's wishes first, then lanes that are about to close, then the
-    /// oldest; at most `limit`.
+    /// The vouchers that may be planned: those with money behind them before those without, lest the latter fill the
+    /// limit for good; the operator's wishes first, then lanes that are about to close, then the oldest; at most `limit`.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn open_vouchers(&self, limit: u32) -> Result<Vec<OpenVoucher>, StoreError> {
         let rows: Vec<OpenRow> = sqlx::query_as(open_vouchers!(
-            "order by v.asked is null, l.lane_thaw_ends_at + l.open_thaw_ends_at + l.signer_ends_at = 0,
+            "order by cast(l.lane_deposit as real) + cast(l.open_amount as real) = 0, v.asked is null,
+                      l.lane_thaw_ends_at + l.open_thaw_ends_at + l.signer_ends_at = 0,
                       v.recorded_at, v.id
              limit $1"
         ))
@@ -144,16 +152,20 @@ impl Store {
         rows.into_iter().map(OpenRow::parse).collect()
     }
 
-    /// The vouchers whose lane was last read before `seen_before`, the longest ago first, at most `limit`.
+    /// The vouchers whose lane was last read before `seen_before`, the longest ago first, at most `limit`. A lane that
+    /// was read after `now` was read by a clock that was wrong, and comes before all others.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn stale_views(&self, seen_before: u64, limit: u32) -> Result<Vec<OpenVoucher>, StoreError> {
-        let rows: Vec<OpenRow> = sqlx::query_as(open_vouchers!("and l.seen_at <= $1 order by l.seen_at limit $2"))
-            .bind(codec::signed(seen_before))
-            .bind(limit)
-            .fetch_all(self.reader())
-            .await?;
+    pub async fn stale_views(&self, seen_before: u64, now: u64, limit: u32) -> Result<Vec<OpenVoucher>, StoreError> {
+        let rows: Vec<OpenRow> = sqlx::query_as(open_vouchers!(
+            "and (l.seen_at <= $1 or l.seen_at > $2) order by l.seen_at <= $2, l.seen_at limit $3"
+        ))
+        .bind(codec::signed(seen_before))
+        .bind(codec::signed(now))
+        .bind(limit)
+        .fetch_all(self.reader())
+        .await?;
         rows.into_iter().map(OpenRow::parse).collect()
     }
 

@@ -30,14 +30,6 @@ pub enum StoreError {
         /// What was there.
         value: String,
     },
-    /// More lanes than the limit; raise it, or look who is filling the log (law 13).
-    #[error("{lanes} lanes are stored already, the limit is {limit}")]
-    Full {
-        /// How many there are.
-        lanes: u64,
-        /// How many there may be.
-        limit: u64,
-    },
 }
 
 impl StoreError {

@@ -54,8 +54,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn progress(&self, id: i64) -> Result<Option<ClaimProgress>, StoreError> {
-        let known: Option<i64> =
-            sqlx::query_scalar("select id from requests where id = $1").bind(id).fetch_optional(self.writer()).await?;
+        // One look: lines and counts that were read apart could say that all is done of a voucher that is still on its way.
+        let mut transaction = self.begin().await?;
+        let known: Option<i64> = sqlx::query_scalar("select id from requests where id = $1")
+            .bind(id)
+            .fetch_optional(&mut *transaction)
+            .await?;
         if known.is_none() {
             return Ok(None);
         }
@@ -69,7 +73,7 @@ impl Store {
         )
         .bind(id)
         .bind(LINES_MAX)
-        .fetch_all(self.writer())
+        .fetch_all(&mut *transaction)
         .await?;
         let claims = rows.into_iter().map(ClaimRow::parse).collect::<Result<Vec<_>, _>>()?;
 
@@ -78,7 +82,7 @@ impl Store {
              group by state, held is not null",
         )
         .bind(id)
-        .fetch_all(self.writer())
+        .fetch_all(&mut *transaction)
         .await?;
         let mut progress = ClaimProgress { request: id, open: 0, confirmed: 0, held: 0, done: false, claims };
         for (state, held, count) in counts {

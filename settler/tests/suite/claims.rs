@@ -18,7 +18,12 @@ async fn spends_no_gas_on_an_unfunded_lane_until_it_is_funded() {
     let world = World::new().await;
     let settler = world.settler().await;
     let payer = world.payer("0").await;
+    world.fund(payer.address(), Address::ZERO, tokens("1")).await;
     settler.record(world.voucher(&payer, "2")).await;
+    // An open balance is reserved for nobody: the payer gives it to somebody else.
+    let (other, domain) = (Address::repeat_byte(0x77), world.deployment.escrow_domain());
+    let elsewhere = SignedVoucher::sign(payer.address(), other, tokens("1"), &domain, &payer);
+    world.escrow().claim(other, row::pack(&[elsewhere])).send().await.unwrap().get_receipt().await.unwrap();
 
     let progress = settler.claim_now().await;
     assert_eq!((progress.confirmed, progress.held), (0, 1));
@@ -143,6 +148,59 @@ async fn claims_a_thawing_lane_before_its_notice_ends_whatever_it_is_worth() {
     })
     .await;
     assert!(status.lanes.is_empty());
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_under_notice_cannot_burn_gas_with_one_base_unit_after_the_other() {
+    let world = World::new().await;
+    let settler = world.settler().await;
+    let payer = world.payer("10").await;
+    let escrow = PrepaymentEscrow::new(world.deployment.escrow, world.as_signer(&payer));
+    escrow.thaw(world.payee(), tokens("10").to_u96()).send().await.unwrap().get_receipt().await.unwrap();
+    world.anvil.warp(WEEK - 3_600).await;
+    settler.record(world.voucher(&payer, "0.000001")).await;
+    until("the dust is claimed", async || (world.paid(&payer).await == tokens("0.000001")).then_some(())).await;
+
+    settler.record(world.voucher(&payer, "0.000002")).await;
+    until("it is judged", async || {
+        settler.status().await.lanes.iter().any(|lane| lane.held == Some(Hold::NotWorthYet)).then_some(())
+    })
+    .await;
+    settler.record(world.voucher(&payer, "9")).await;
+    until("what is worth its gas is claimed", async || (world.paid(&payer).await == tokens("9")).then_some(())).await;
+    assert_eq!(world.gas_transactions().await, 2);
+    settler.end().await;
+}
+
+/// The payer's lane is under notice, and it withdraws in front of the claim: the row writes an empty slot and needs the
+/// open balance, which costs more gas than was simulated.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_in_front_of_a_claim_does_not_revert_it() {
+    let world = World::new().await;
+    let settler = world.settler().await;
+    let payer = world.payer("10").await;
+    world.fund(payer.address(), Address::ZERO, tokens("10")).await;
+    let escrow = PrepaymentEscrow::new(world.deployment.escrow, world.as_signer(&payer));
+    escrow.thaw(world.payee(), tokens("10").to_u96()).send().await.unwrap().get_receipt().await.unwrap();
+    world.anvil.warp(WEEK).await;
+    world.anvil.automine(false).await;
+    settler.record(world.voucher(&payer, "1")).await;
+    under_way(&settler).await;
+
+    let withdrawal = escrow.withdraw(world.payee(), payer.address());
+    let withdrawal = withdrawal.max_priority_fee_per_gas(10_000_000_000).max_fee_per_gas(50_000_000_000).gas(200_000);
+    let withdrawal = withdrawal.send().await.unwrap();
+    world.anvil.mine(1).await;
+    assert!(withdrawal.get_receipt().await.unwrap().status());
+
+    let status = until("the claim ended", async || {
+        let status = settler.status().await;
+        (status.summary.transactions[&TransactionState::Submitted] == 0).then_some(status)
+    })
+    .await;
+    assert_eq!(status.summary.transactions[&TransactionState::Reverted], 0);
+    assert_eq!(world.earned().await, tokens("1"), "out of the open balance");
     settler.end().await;
 }
 

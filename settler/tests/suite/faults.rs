@@ -312,6 +312,33 @@ async fn another_endpoint_takes_over_from_a_dead_one() {
     settler.end().await;
 }
 
+/// Out of quota, out of date, pruned: it answers, but never with more than an error.
+async fn complaining_endpoint() -> url::Url {
+    let answer = async |body: String| {
+        let request: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let error = serde_json::json!({ "code": -32_005, "message": "daily request count exceeded" });
+        serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }).to_string()
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let router = axum::Router::new().route("/", axum::routing::post(answer));
+    tokio::spawn(axum::serve(listener, router).into_future());
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_endpoint_takes_over_from_one_that_only_complains() {
+    let world = World::new().await;
+    let payer = world.payer("10").await;
+    let mut config = world.config();
+    config.rpc_urls.insert(0, complaining_endpoint().await);
+    let settler = world.settler_with(config).await;
+
+    settler.record(world.voucher(&payer, "1")).await;
+    assert_eq!(settler.claim_now().await.confirmed, 1);
+    settler.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refuses_to_start_on_another_chain() {
     let world = World::new().await;

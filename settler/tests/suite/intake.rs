@@ -72,6 +72,19 @@ async fn refuses_what_the_chain_would_refuse_and_takes_the_good_one_among_them()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn signatures_with_no_money_behind_them_fill_no_log() {
+    let world = World::new().await;
+    let settler = world.settler().await;
+    let payer = world.payer("0").await;
+    assert_eq!(settler.hand_in(&[world.voucher(&payer, "1")]).await, [refused(Refusal::Unfunded)]);
+    assert!(settler.status().await.lanes.is_empty());
+
+    world.fund(payer.address(), world.payee(), tokens("1")).await;
+    settler.record(world.voucher(&payer, "1")).await;
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refuses_bodies_without_bound_or_sense() {
     let world = World::new().await;
     let settler = world.settler().await;
