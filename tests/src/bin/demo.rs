@@ -77,7 +77,7 @@ async fn travel(folder: &Path, arguments: &Arguments) -> Result<()> {
     let travellers = Travellers::prepare(&network, true).await?;
 
     let bytes: u64 = files.iter().map(|file| Ok(file.metadata()?.len())).sum::<Result<u64>>()?;
-    step(&format!("a sender without an account sends {} files, {bytes} bytes, to the offline wallet", files.len()));
+    step(&format!("a sender without an account sends to the offline wallet (files: {}, bytes: {bytes})", files.len()));
     let sent = travellers.send(&network, &files).await?;
     if let Some(sabotage) = arguments.sabotage {
         sabotage.after_sending(&network).await?;
@@ -101,7 +101,7 @@ async fn travel(folder: &Path, arguments: &Arguments) -> Result<()> {
     step("comparing the books");
     bar.finish_and_clear();
     println!(
-        "{} files, {} packets, {} bytes on the wire; every SHA-256 is the sender's",
+        "files received: {}, packets: {}, bytes on the wire: {}; every SHA-256 is the sender's",
         received.len(),
         sent.iter().map(|file| file.packets).sum::<u64>(),
         journey::wire_bytes(&sent)
