@@ -1,7 +1,6 @@
-//! What is asked of the chain, over several endpoints: the first that answers is believed. (Which reads need a quorum
-//! is for the issue that deepens this.) A contract's refusal is an answer; any other error, stated or not, makes the next
-//! one be asked, for an endpoint may be out of quota, out of date or pruned. The first stated error is the answer if
-//! no endpoint has a better one.
+//! What is asked of the chain, over several endpoints: the first that answers is believed; no read asks for a quorum. A
+//! contract's refusal is an answer; any other error, stated or not, makes the next one be asked, for an endpoint may be
+//! out of quota, out of date or pruned. The first stated error is the answer if no endpoint has a better one.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
