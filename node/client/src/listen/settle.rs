@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use minus_bindings::SignedVoucher;
+use minus_bindings::{Amount, SignedVoucher};
 use minus_protocol::{CommandBody, Refusal, Reply, Statement};
 
 use super::Listener;
@@ -15,7 +15,7 @@ use crate::command::{Channel, CommandFailure, ask};
 use crate::error::Error;
 use crate::events::ListenEvent;
 use crate::meter::{Agreement, Bench, Objection, judge};
-use crate::store::records::{SignedStatement, Signing};
+use crate::store::records::{Account, SignedStatement, Signing};
 
 /// Attempts to hand over one acknowledgement before the connection is given up; the next one starts with it.
 const ATTEMPTS_MAX: u32 = 3;
@@ -37,14 +37,7 @@ impl Listener<'_> {
             .store
             .sign(self.wallet(), self.agent, bench.now, |snapshot| {
                 let Agreement { confirmed, .. } = judge(snapshot, statement, bench)?;
-                let account = &snapshot.account;
-                let voucher = SignedVoucher::sign(
-                    account.payer,
-                    account.operator,
-                    statement.total,
-                    &self.client.deployment.escrow_domain(),
-                    &self.identity.payer,
-                );
+                let voucher = self.voucher(&snapshot.account, statement.total);
                 Ok::<_, Objection>(Signing { confirmed, statement: to_be_signed(statement), voucher })
             })
             .await?;
@@ -64,15 +57,14 @@ impl Listener<'_> {
         let Some(statement) = snapshot.unconfirmed.filter(|statement| statement.wallet == self.wallet()) else {
             return Ok(Ok(()));
         };
-        let account = &snapshot.account;
-        let voucher = SignedVoucher::sign(
-            account.payer,
-            account.operator,
-            statement.total,
-            &self.client.deployment.escrow_domain(),
-            &self.identity.payer,
-        );
+        let voucher = self.voucher(&snapshot.account, statement.total);
         self.acknowledge(channel, &statement, voucher).await
+    }
+
+    /// The payment of a statement's total: the same total always gives the same voucher.
+    fn voucher(&self, account: &Account, total: Amount) -> SignedVoucher {
+        let domain = self.client.deployment.escrow_domain();
+        SignedVoucher::sign(account.payer, account.operator, total, &domain, &self.identity.payer)
     }
 
     async fn acknowledge(
