@@ -273,11 +273,7 @@ async fn lying_endpoint(behind: url::Url) -> url::Url {
             answer
         }
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let router = axum::Router::new().route("/", axum::routing::post(forward));
-    tokio::spawn(axum::serve(listener, router).into_future());
-    url
+    serve(axum::routing::post(forward)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,6 +308,15 @@ async fn another_endpoint_takes_over_from_a_dead_one() {
     settler.end().await;
 }
 
+/// An endpoint of the test's own.
+async fn serve(handler: axum::routing::MethodRouter) -> url::Url {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let router = axum::Router::new().route("/", handler);
+    tokio::spawn(axum::serve(listener, router).into_future());
+    url
+}
+
 /// Out of quota, out of date, pruned: it answers, but never with more than an error.
 async fn complaining_endpoint() -> url::Url {
     let answer = async |body: String| {
@@ -319,11 +324,7 @@ async fn complaining_endpoint() -> url::Url {
         let error = serde_json::json!({ "code": -32_005, "message": "daily request count exceeded" });
         serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }).to_string()
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let router = axum::Router::new().route("/", axum::routing::post(answer));
-    tokio::spawn(axum::serve(listener, router).into_future());
-    url
+    serve(axum::routing::post(answer)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
