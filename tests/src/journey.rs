@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use minus_bindings::Amount;
-use minus_protocol::{Meter, MeterLine, due};
+use minus_protocol::{Meter, MeterLine, due, total};
 use sha2::{Digest, Sha256};
 
-use crate::world::books::{Counts, Payment, node_meters, reconcile, total};
+use crate::world::books::{Counts, Payment, node_meters, reconcile};
 use crate::world::command::Call;
 use crate::world::network::{Network, Operator};
 use crate::world::people::{ReceivedFile, SentFile};
@@ -151,9 +150,4 @@ pub fn random_file(path: &Path, bytes: usize, seed: u64) -> Result<()> {
 /// The wire bytes of several files together.
 pub fn wire_bytes(sent: &[SentFile]) -> u128 {
     sent.iter().map(|file| u128::from(file.wire_bytes)).sum()
-}
-
-/// The sum that left the customer's prepayment.
-pub fn spent(payments: &[Payment]) -> Amount {
-    payments.first().map_or(Amount::ZERO, |payment| payment.on_chain)
 }

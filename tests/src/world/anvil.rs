@@ -24,7 +24,8 @@ const GAS_MONEY: u128 = 1_000_000_000_000_000_000;
 /// A running chain. Dropped, it ends.
 #[derive(Debug)]
 pub struct Anvil {
-    process: Process,
+    /// Held for its end: dropped, it kills the chain.
+    _process: Process,
     url: String,
     faucet: DynProvider,
 }
@@ -46,17 +47,12 @@ impl Anvil {
         let faucet = ProviderBuilder::new().wallet(EthereumWallet::from(signer)).connect_http(url.parse()?).erased();
         eventually("anvil to answer", Duration::from_secs(20), || async { Ok(Some(faucet.get_block_number().await?)) })
             .await?;
-        Ok(Self { process, url, faucet })
+        Ok(Self { _process: process, url, faucet })
     }
 
     /// Where it answers.
     pub fn url(&self) -> &str {
         &self.url
-    }
-
-    /// Its process.
-    pub fn process(&self) -> &Process {
-        &self.process
     }
 
     /// A connection that signs with the faucet's key.
@@ -68,13 +64,6 @@ impl Anvil {
     pub async fn give_gas(&self, account: Address) -> Result<()> {
         let wei = U256::from(GAS_MONEY);
         self.faucet.raw_request::<_, ()>("anvil_setBalance".into(), (account, wei)).await?;
-        Ok(())
-    }
-
-    /// Lets the chain's clock jump forward and mines.
-    pub async fn warp(&self, seconds: u64) -> Result<()> {
-        self.faucet.raw_request::<_, serde_json::Value>("evm_increaseTime".into(), (seconds,)).await?;
-        self.faucet.raw_request::<_, serde_json::Value>("evm_mine".into(), ()).await?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use alloy::primitives::Address;
 use anyhow::{Context, Result, bail, ensure};
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use minus_bindings::Amount;
-use minus_protocol::{MeterLine, due};
+use minus_protocol::MeterLine;
 use serde::Deserialize;
 
 /// One payment relation as three witnesses saw it.
@@ -157,9 +157,4 @@ pub async fn node_meters(admin: &str) -> Result<NodeMeters> {
     let url = format!("{admin}/meters");
     let answer = reqwest::get(&url).await.with_context(|| format!("{url} does not answer"))?;
     Ok(answer.error_for_status()?.json().await?)
-}
-
-/// `base` plus what `lines` cost.
-pub fn total(base: Amount, lines: &[MeterLine]) -> Result<Amount> {
-    base.checked_add(due(lines)?).context("the total does not fit a lane")
 }

@@ -38,7 +38,6 @@ pub struct Process {
     name: String,
     program: PathBuf,
     arguments: Vec<OsString>,
-    environment: Vec<(String, String)>,
     log: PathBuf,
     ready: Option<String>,
     child: Option<Child>,
@@ -47,15 +46,7 @@ pub struct Process {
 impl Process {
     /// Describes a program; [`Process::start`] runs it. Standard output and error are appended to `log`.
     pub fn new(name: &str, program: PathBuf, log: PathBuf) -> Self {
-        Self {
-            name: name.to_owned(),
-            program,
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            log,
-            ready: None,
-            child: None,
-        }
+        Self { name: name.to_owned(), program, arguments: Vec::new(), log, ready: None, child: None }
     }
 
     /// Adds arguments.
@@ -65,23 +56,11 @@ impl Process {
         self
     }
 
-    /// Adds an environment variable.
-    #[must_use]
-    pub fn environment(mut self, key: &str, value: &str) -> Self {
-        self.environment.push((key.to_owned(), value.to_owned()));
-        self
-    }
-
     /// Names the address that answers with success once the program is ready.
     #[must_use]
     pub fn ready_at(mut self, url: String) -> Self {
         self.ready = Some(url);
         self
-    }
-
-    /// What the program is called in messages.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// The file that holds all it ever printed.
@@ -103,7 +82,6 @@ impl Process {
             .with_context(|| format!("cannot write the log {}", self.log.display()))?;
         let child = Command::new(&self.program)
             .args(&self.arguments)
-            .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
