@@ -18,9 +18,9 @@ pub use SettlementToken::SettlementTokenErrors as TokenErrors;
 
 /// The decoded data of a reverted call.
 ///
-/// Some errors are declared by two contracts with the same parameters (`SignatureExpired`, `InvalidSignature`,
-/// `TransferMismatch`) and cannot be told apart by their bytes; [`ContractRevert::decode`] names the first contract
-/// in the order of these variants. Whoever knows which contract answered uses [`decode_as`].
+/// Some errors are declared by several contracts with the same parameters (`SignatureExpired`, `InvalidSignature`,
+/// `TransferMismatch`, some of OpenZeppelin's) and cannot be told apart by their bytes; [`ContractRevert::decode`]
+/// names the first contract in the order of these variants. Whoever knows which contract answered uses [`decode_as`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContractRevert {
     /// The escrow refused.

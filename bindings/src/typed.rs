@@ -1,8 +1,10 @@
 //! The messages that keys of Layer Minus sign, as EIP-712 typed data, and the one way to hash, sign and recover them.
 //!
-//! `Voucher` and `Delegation` are checked by `PrepaymentEscrow` and signed in its domain; `NodeConsent` and `Route`
-//! by `RoutingTable` in its own. `Message` and `Entrustment` never reach a chain: nodes and clients check them, in
-//! the routing table's domain, so that what was said on one network means nothing on another.
+//! What moves money is checked by `PrepaymentEscrow` and signed in its domain: `Voucher`, `Charge`, and what others may
+//! carry: `Delegation`, `Mandate`, `MandateRevocation`, `DepositOrder`. `NodeConsent` and `Route` are checked by
+//! `RoutingTable` in its own domain, `Permit` by the settlement token in a third. `Message` and `Entrustment` never
+//! reach a chain: nodes and clients check them, in the routing table's domain, so that what was said on one network
+//! means nothing on another.
 
 use alloy::primitives::{Address, B256, Signature, U256};
 use alloy::signers::SignerSync;
@@ -26,13 +28,52 @@ sol! {
         uint96 cumulative;
     }
 
+    /// `payee` asks for a running total of `cumulative` base units out of `payer`'s standing mandate.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Charge {
+        address payer;
+        address payee;
+        uint96 cumulative;
+    }
+
     /// `payer` lets `signer` sign its vouchers, or takes that back.
     #[derive(Debug, PartialEq, Eq)]
     struct Delegation {
         address payer;
         address signer;
         bool authorized;
-        uint64 nonce;
+        uint256 nonce;
+        uint64 validUntil;
+    }
+
+    /// `payer` lets `payee` charge `dailyCap` a day, of which at most `accrualCap` gathers, until `validUntil`.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Mandate {
+        address payer;
+        address payee;
+        uint96 dailyCap;
+        uint96 accrualCap;
+        uint256 nonce;
+        uint64 validUntil;
+    }
+
+    /// `payer` takes its mandate to `payee` back. `validUntil` is how long this may be carried.
+    #[derive(Debug, PartialEq, Eq)]
+    struct MandateRevocation {
+        address payer;
+        address payee;
+        uint256 nonce;
+        uint64 validUntil;
+    }
+
+    /// Put `amount` of the tokens of `from`, who signs, into the lane from `payer` to `payee`.
+    #[derive(Debug, PartialEq, Eq)]
+    struct DepositOrder {
+        address from;
+        address payer;
+        address payee;
+        uint96 amount;
+        uint256 nonce;
         uint64 validUntil;
     }
 
@@ -55,6 +96,16 @@ sol! {
         uint256 sealingKeyY;
         uint64 nonce;
         uint64 validUntil;
+    }
+
+    /// `owner` lets `spender` take `value` of its settlement tokens (EIP-2612).
+    #[derive(Debug, PartialEq, Eq)]
+    struct Permit {
+        address owner;
+        address spender;
+        uint256 value;
+        uint256 nonce;
+        uint256 deadline;
     }
 
     /// What the sender of a packet signs inside it; `encHash` binds the signature to this very packet.
@@ -93,21 +144,27 @@ pub enum SignatureError {
     Unrecoverable,
 }
 
-/// The domain of vouchers and delegations.
+/// The domain of vouchers, charges and all else that the escrow checks.
 #[must_use]
 pub fn escrow_domain(chain_id: u64, escrow: Address) -> Eip712Domain {
-    domain(chain_id, escrow)
+    domain("Layer Minus", chain_id, escrow)
 }
 
 /// The domain of consents, routes and everything that is checked off-chain.
 #[must_use]
 pub fn routing_domain(chain_id: u64, routing_table: Address) -> Eip712Domain {
-    domain(chain_id, routing_table)
+    domain("Layer Minus", chain_id, routing_table)
 }
 
-fn domain(chain_id: u64, contract: Address) -> Eip712Domain {
+/// The domain of permits: the settlement token's.
+#[must_use]
+pub fn token_domain(chain_id: u64, token: Address) -> Eip712Domain {
+    domain("Layer Minus Dollar", chain_id, token)
+}
+
+fn domain(name: &'static str, chain_id: u64, contract: Address) -> Eip712Domain {
     eip712_domain! {
-        name: "Layer Minus",
+        name: name,
         version: "1",
         chain_id: chain_id,
         verifying_contract: contract,
@@ -227,11 +284,28 @@ mod tests {
 
     #[test]
     fn type_strings_are_those_of_the_contracts() {
-        let types: [(_, &str); 6] = [
+        let types: [(_, &str); 11] = [
             (Voucher::eip712_encode_type(), "Voucher(address payer,address payee,uint96 cumulative)"),
+            (Charge::eip712_encode_type(), "Charge(address payer,address payee,uint96 cumulative)"),
             (
                 Delegation::eip712_encode_type(),
-                "Delegation(address payer,address signer,bool authorized,uint64 nonce,uint64 validUntil)",
+                "Delegation(address payer,address signer,bool authorized,uint256 nonce,uint64 validUntil)",
+            ),
+            (
+                Mandate::eip712_encode_type(),
+                "Mandate(address payer,address payee,uint96 dailyCap,uint96 accrualCap,uint256 nonce,uint64 validUntil)",
+            ),
+            (
+                MandateRevocation::eip712_encode_type(),
+                "MandateRevocation(address payer,address payee,uint256 nonce,uint64 validUntil)",
+            ),
+            (
+                DepositOrder::eip712_encode_type(),
+                "DepositOrder(address from,address payer,address payee,uint96 amount,uint256 nonce,uint64 validUntil)",
+            ),
+            (
+                Permit::eip712_encode_type(),
+                "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)",
             ),
             (
                 NodeConsent::eip712_encode_type(),

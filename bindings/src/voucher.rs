@@ -1,18 +1,14 @@
 //! The message that moves money: a voucher with its signature, as clients sign it, nodes check and store it, and
 //! settlers claim it.
 
-use alloy::primitives::aliases::U96;
-use alloy::primitives::{Address, FixedBytes, U256, uint};
+use alloy::primitives::{Address, FixedBytes};
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::Eip712Domain;
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
-use crate::row::ROW_BYTES;
+use crate::row::{self, ROW_BYTES};
 use crate::typed::{self, SIGNATURE_BYTES, SignatureError, Voucher};
-
-/// In a row, the topmost bit of `s` carries the parity that `v` says otherwise (EIP-2098).
-const PARITY_BIT: U256 = uint!(0x8000000000000000000000000000000000000000000000000000000000000000_U256);
 
 /// A voucher and its signature: `payer` owes `payee` a running total of `cumulative` (law 3).
 ///
@@ -63,29 +59,21 @@ impl SignedVoucher {
     /// A signature that [`Self::signer`] refuses gives a row that the escrow refuses.
     #[must_use]
     pub fn to_row(&self) -> [u8; ROW_BYTES] {
-        let [scalars @ .., v] = &self.signature;
-        let mut row = [0; ROW_BYTES];
-        row[..20].copy_from_slice(self.payer.as_slice());
-        row[20..32].copy_from_slice(&self.cumulative.to_u96().to_be_bytes::<12>());
-        row[32..].copy_from_slice(scalars);
-        if *v == 28 {
-            row[64] |= 0x80;
-        }
-        row
+        row::encode(self.payer, self.cumulative, &self.signature)
     }
 
     /// The inverse of [`Self::to_row`], for a batch to `payee`. Any 96 bytes are some row; whether it is signed,
     /// [`Self::signer`] tells.
     #[must_use]
     pub fn from_row(payee: Address, row: &[u8; ROW_BYTES]) -> Self {
-        let payer = Address::from_slice(&row[..20]);
-        let cumulative = Amount::from(U96::from_be_slice(&row[20..32]));
-        let vs = U256::from_be_slice(&row[64..]);
-        let mut signature = [0; SIGNATURE_BYTES];
-        signature[..32].copy_from_slice(&row[32..64]);
-        signature[32..64].copy_from_slice(&(vs & !PARITY_BIT).to_be_bytes::<32>());
-        signature[64] = if vs & PARITY_BIT == U256::ZERO { 27 } else { 28 };
+        let (payer, cumulative, signature) = row::decode(row);
         Self { payer, payee, cumulative, signature }
+    }
+}
+
+impl From<SignedVoucher> for [u8; ROW_BYTES] {
+    fn from(voucher: SignedVoucher) -> Self {
+        voucher.to_row()
     }
 }
 
@@ -117,6 +105,7 @@ mod tests {
 
     use super::*;
     use crate::typed::escrow_domain;
+    use alloy::primitives::{U256, uint};
     use proptest::prelude::*;
     use proptest::test_runner::RngSeed;
 

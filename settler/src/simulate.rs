@@ -97,7 +97,8 @@ fn verdict(result: RowResult) -> Option<Hold> {
     match result {
         RowResult::Paid | RowResult::PartlyPaid => None,
         RowResult::NothingNew => Some(Hold::Settled),
-        RowResult::Unfunded => Some(Hold::Unfunded),
+        // The latter two answer charges, and no claim.
+        RowResult::Unfunded | RowResult::NoMandate | RowResult::NothingAccrued => Some(Hold::Unfunded),
         RowResult::BadSignature | RowResult::BadPayer => Some(Hold::BadSignature),
     }
 }

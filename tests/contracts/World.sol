@@ -19,7 +19,7 @@ abstract contract World is Test {
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
     bytes32 internal constant VOUCHER_TYPEHASH = keccak256("Voucher(address payer,address payee,uint96 cumulative)");
     bytes32 internal constant DELEGATION_TYPEHASH =
-        keccak256("Delegation(address payer,address signer,bool authorized,uint64 nonce,uint64 validUntil)");
+        keccak256("Delegation(address payer,address signer,bool authorized,uint256 nonce,uint64 validUntil)");
     bytes32 internal constant NODE_CONSENT_TYPEHASH = keccak256(
         "NodeConsent(address node,address operator,uint256 sealingKeyX,uint256 sealingKeyY,uint64 validUntil)"
     );

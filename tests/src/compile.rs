@@ -102,7 +102,8 @@ pub fn compile() -> Result<Contracts> {
     let lock = File::create(cache.join("lock")).context("creating the lock of the compiler's cache")?;
     lock.lock().context("waiting for the compiler's cache")?;
 
-    let output = project(&cache)?.compile().context("running the compiler")?;
+    let (project, _) = project()?;
+    let output = project.compile().context("running the compiler")?;
     ensure!(!output.has_compiler_errors(), "{output}");
 
     let mut contracts = Contracts::new();
@@ -118,7 +119,9 @@ pub fn compile() -> Result<Contracts> {
     Ok(contracts)
 }
 
-fn project(cache: &Path) -> Result<Project<SolcCompiler, ConfigurableArtifacts>> {
+/// The contracts' project, and the compiler's version with the commit it was built from.
+pub(crate) fn project() -> Result<(Project<SolcCompiler, ConfigurableArtifacts>, String)> {
+    let cache = root().join(CACHE);
     let profile: Profile = Figment::from(Toml::file_exact(root().join("foundry.toml")))
         .extract_inner("profile.default")
         .context("reading foundry.toml")?;
@@ -133,12 +136,16 @@ fn project(cache: &Path) -> Result<Project<SolcCompiler, ConfigurableArtifacts>>
         .build_infos(cache.join("build-info"))
         .build_with_root(root());
     let solc = Solc::new(root().join(&profile.solc)).context("asking scripts/solc for its version")?;
-    ProjectBuilder::<SolcCompiler, _>::new(ConfigurableArtifacts::default())
+    // "commit.<hash>.<platform>": the same commit for every platform makes the same code.
+    let commit = solc.version.build.split('.').take(2).collect::<Vec<_>>().join(".");
+    let version = format!("{}.{}.{}+{commit}", solc.version.major, solc.version.minor, solc.version.patch);
+    let project = ProjectBuilder::<SolcCompiler, _>::new(ConfigurableArtifacts::default())
         .paths(paths)
         .settings(SolcSettings { settings: settings(&profile)?, ..SolcSettings::default() })
         .offline()
         .build(SolcCompiler::Specific(solc))
-        .context("laying out the contracts' project")
+        .context("laying out the contracts' project")?;
+    Ok((project, version))
 }
 
 fn remappings(lines: &[String]) -> Result<Vec<Remapping>> {

@@ -118,7 +118,8 @@ interface IRoutingTable {
     /// below 2^88 (bytes, or byte-seconds: 64 PiB kept for 136 years) fits 128 bits.
     function TARIFF_MAX() external view returns (uint64);
 
-    /// @notice Nodes in a page: 100 take at most some four million gas to read, which every RPC endpoint's `eth_call` allows.
+    /// @notice Nodes in a page: 100 take at most some four million gas to read, which every RPC endpoint's `eth_call`
+    /// allows.
     function PAGE_LENGTH_MAX() external view returns (uint256);
 
     // ----------------------------------------------------------------------------------------------------- nodes

@@ -5,6 +5,7 @@ import {Vm} from "forge-std/Vm.sol";
 
 import {IPrepaymentEscrow} from "../../../contracts/src/interfaces/IPrepaymentEscrow.sol";
 import {World} from "../World.sol";
+import {Wallet} from "../mocks/Wallet.sol";
 
 /// @title Law 2: who signs for a payer, and for how long
 contract DelegateTest is World {
@@ -81,7 +82,7 @@ contract DelegateTest is World {
         bytes memory signature_ = delegation(alice, alice.addr, true, 0, VALID_UNTIL);
         escrow.setDelegateBySignature(alice.addr, session.addr, true, VALID_UNTIL, signature_);
         expectInvalid(signature_, true, VALID_UNTIL);
-        assertEq(escrow.delegationNonce(alice.addr), 1);
+        assertEq(escrow.nonces(alice.addr), 1);
     }
 
     function test_refuses_malleable_short_and_empty_signature() public {
@@ -109,7 +110,7 @@ contract DelegateTest is World {
         bytes memory signature_ = signature(alice, digest(address(escrow), structHash));
         vm.expectRevert(abi.encodeWithSelector(IPrepaymentEscrow.BadSigner.selector, alice.addr));
         escrow.setDelegateBySignature(alice.addr, alice.addr, true, VALID_UNTIL, signature_);
-        assertEq(escrow.delegationNonce(alice.addr), 0);
+        assertEq(escrow.nonces(alice.addr), 0);
     }
 
     function test_refuses_vouchers_of_another_payers_delegate() public {
@@ -214,7 +215,7 @@ contract DelegateTest is World {
         vm.prank(mallory.addr);
         escrow.setDelegateBySignature(alice.addr, session.addr, true, VALID_UNTIL, signature_);
         assertDelegate(alice, VALID_UNTIL, 0, true);
-        assertEq(escrow.delegationNonce(alice.addr), 1);
+        assertEq(escrow.nonces(alice.addr), 1);
 
         signature_ = delegation(alice, alice.addr, false, 1, VALID_UNTIL);
         vm.expectEmit(address(escrow));
@@ -222,15 +223,33 @@ contract DelegateTest is World {
         vm.prank(mallory.addr);
         escrow.setDelegateBySignature(alice.addr, session.addr, false, VALID_UNTIL, signature_);
         assertDelegate(alice, VALID_UNTIL, VALID_UNTIL, false);
-        assertEq(escrow.delegationNonce(alice.addr), 2);
+        assertEq(escrow.nonces(alice.addr), 2);
+    }
+
+    /// @dev A contract's delegate is a key, whose vouchers `claim` takes without asking the contract.
+    function test_a_wallet_names_a_delegate_by_its_own_rules() public {
+        Wallet wallet = new Wallet(alice.addr);
+        prepay(address(wallet), agent.addr, 10e6);
+        bytes memory signature_ = signature(mallory, delegationDigest(address(wallet), true, 0, VALID_UNTIL));
+        vm.expectRevert(abi.encodeWithSelector(IPrepaymentEscrow.InvalidSignature.selector, address(wallet)));
+        escrow.setDelegateBySignature(address(wallet), session.addr, true, VALID_UNTIL, signature_);
+
+        signature_ = signature(alice, delegationDigest(address(wallet), true, 0, VALID_UNTIL));
+        escrow.setDelegateBySignature(address(wallet), session.addr, true, VALID_UNTIL, signature_);
+        assertEq(escrow.nonces(address(wallet)), 1);
+        assertEq(escrow.nonces(alice.addr), 0);
+        wallet.tell(Wallet.Answer.No);
+        (IPrepaymentEscrow.RowResult result,) = claimOne(agent.addr, row(session, address(wallet), agent.addr, 1e6));
+        assertResult(result, IPrepaymentEscrow.RowResult.Paid);
+        assertLane(address(wallet), agent.addr, 9e6, 1e6);
     }
 
     function test_nonces_are_each_payers_own() public {
         escrow.setDelegateBySignature(
             alice.addr, session.addr, true, VALID_UNTIL, delegation(alice, alice.addr, true, 0, VALID_UNTIL)
         );
-        assertEq(escrow.delegationNonce(alice.addr), 1);
-        assertEq(escrow.delegationNonce(carol.addr), 0);
+        assertEq(escrow.nonces(alice.addr), 1);
+        assertEq(escrow.nonces(carol.addr), 0);
     }
 
     function testFuzz_a_revoked_delegate_is_live_exactly_for_the_notice(uint32 waited) public {

@@ -51,6 +51,16 @@ contract DepositTest is World {
         escrow_.deposit(alice.addr, agent.addr, 10e6);
     }
 
+    /// @dev With money there before, so that what arrived and what is there are two numbers.
+    function test_refuses_token_that_delivers_more_than_it_was_told() public {
+        (PrepaymentEscrow escrow_, HostileReserve hostile) = hostileEscrow();
+        hostile.mint(address(escrow_), 5e6);
+        hostile.giveToRecipient(1);
+        vm.expectRevert(abi.encodeWithSelector(IPrepaymentEscrow.TransferMismatch.selector, 10e6 + 1, 10e6));
+        vm.prank(alice.addr);
+        escrow_.deposit(alice.addr, agent.addr, 10e6);
+    }
+
     /// @dev Both deposits would see the same ten tokens arrive.
     function test_refuses_deposit_inside_a_deposit() public {
         (PrepaymentEscrow escrow_, HostileReserve hostile) = hostileEscrow();

@@ -1,148 +1,168 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.35;
 
-import {IPrepaymentEscrow} from "../../../contracts/src/interfaces/IPrepaymentEscrow.sol";
-import {World} from "../World.sol";
-import {EscrowHandler} from "./EscrowHandler.sol";
+import {Campaign} from "./Campaign.sol";
 
-/// @title What holds after every call, by law number
-/// @dev With D(x,y), P(x,y) the deposit and the running total of the lane from x to y, and y = 0 the open balance:
-///
-///   1   sum of all D = given to the escrow = its tokens - what strayed into it
-///   1'  for every x: deposited for x + earned by x = sum over y of (D + P) + withdrawn by x
-///   2   for every x, y: P(x,y) <= the highest total that x or a live delegate of x signed to y
-///   3   sum of all P = sum of all that was ever claimed; P(x,0) = 0
-///   4   for every x, y: withdrawn <= announced, at least a notice ago; no notice ends later than a notice from now
-///   6   supply = wrapped - redeemed <= reserve
-///   M   every stored number equals the model's
-contract InvariantsTest is World {
-    EscrowHandler private handler;
-    uint256 private constant PAYERS = 4;
-    uint256 private constant PAYEES = 5;
-    uint256 private constant SIGNERS = 6;
-    address[SIGNERS] private signers;
-    address[PAYEES] private payees;
-
-    function setUp() public override {
-        super.setUp();
-        handler = new EscrowHandler(reserve, token, escrow);
-        for (uint256 s = 0; s < SIGNERS; ++s) {
-            signers[s] = handler.payer(s);
-        }
-        for (uint256 y = 0; y < PAYEES; ++y) {
-            payees[y] = handler.payee(y);
-        }
-
-        bytes4[] memory selectors = new bytes4[](16);
-        selectors[0] = EscrowHandler.wrap.selector;
-        selectors[1] = EscrowHandler.redeem.selector;
-        selectors[2] = EscrowHandler.giveToReserve.selector;
-        selectors[3] = EscrowHandler.giveToEscrow.selector;
-        selectors[4] = EscrowHandler.thaw.selector;
-        selectors[5] = EscrowHandler.withdraw.selector;
-        selectors[6] = EscrowHandler.claimAgain.selector;
-        selectors[7] = EscrowHandler.claimNoise.selector;
-        selectors[8] = EscrowHandler.authorize.selector;
-        selectors[9] = EscrowHandler.revoke.selector;
-        selectors[10] = EscrowHandler.pass.selector;
-        selectors[11] = EscrowHandler.passToTheEndOf.selector;
-        // Twice as often as the rest.
-        selectors[12] = EscrowHandler.deposit.selector;
-        selectors[13] = EscrowHandler.deposit.selector;
-        selectors[14] = EscrowHandler.claim.selector;
-        selectors[15] = EscrowHandler.claim.selector;
-        targetContract(address(handler));
-        targetSelector(FuzzSelector({addr: address(handler), selectors: selectors}));
+/// @title Conservation
+contract Law1Test is Campaign {
+    function setUp() external {
+        begin(1);
     }
 
-    function invariant_law_1_lanes_and_open_balances_equal_what_was_given() public view {
-        uint256 deposits = 0;
-        for (uint256 x = 0; x < PAYERS; ++x) {
-            for (uint256 y = 0; y < PAYEES; ++y) {
-                deposits += lane(x, y).deposit;
-            }
-        }
-        assertEq(deposits, handler.given());
-        assertEq(deposits, token.balanceOf(address(escrow)) - handler.strayed());
+    function invariant_law1_deposits_are_what_came_in_less_what_went_out() external view {
+        laws.law1_deposits_are_what_came_in_less_what_went_out(laws.read());
     }
 
-    function invariant_law_1_every_payers_account_balances() public view {
-        for (uint256 x = 0; x < PAYERS; ++x) {
-            uint256 accounted = handler.withdrawn(x);
-            for (uint256 y = 0; y < PAYEES; ++y) {
-                IPrepaymentEscrow.Lane memory lane_ = lane(x, y);
-                accounted += uint256(lane_.deposit) + lane_.paid;
-            }
-            assertEq(accounted, handler.depositedFor(x) + handler.earned(x));
-        }
+    function invariant_law1_deposits_are_the_balance_less_donations() external view {
+        laws.law1_deposits_are_the_balance_less_donations(laws.read());
     }
 
-    function invariant_law_2_nothing_is_paid_that_nobody_entitled_signed() public view {
-        EscrowHandler.ModelLane[PAYEES][PAYERS] memory models = handler.modelLanes();
-        for (uint256 x = 0; x < PAYERS; ++x) {
-            for (uint256 y = 0; y < PAYEES; ++y) {
-                assertLe(lane(x, y).paid, models[x][y].highestSigned);
-            }
-        }
+    function invariant_law1_every_payers_account_balances() external view {
+        laws.law1_every_payers_account_balances(laws.read());
+    }
+}
+
+/// @title No payment without the payer
+contract Law2Test is Campaign {
+    function setUp() external {
+        begin(2);
     }
 
-    function invariant_law_3_running_totals_are_what_was_claimed() public view {
-        uint256 paid = 0;
-        for (uint256 x = 0; x < PAYERS; ++x) {
-            assertEq(lane(x, 0).paid, 0);
-            for (uint256 y = 1; y < PAYEES; ++y) {
-                paid += lane(x, y).paid;
-            }
-        }
-        assertEq(paid, handler.claimed());
+    function invariant_law2_paid_is_signed_for_or_borne_by_a_mandate() external view {
+        laws.law2_paid_is_signed_for_or_borne_by_a_mandate(laws.read());
     }
 
-    function invariant_law_4_nothing_leaves_without_its_notice() public view {
-        EscrowHandler.ModelLane[PAYEES][PAYERS] memory models = handler.modelLanes();
-        for (uint256 x = 0; x < PAYERS; ++x) {
-            for (uint256 y = 0; y < PAYEES; ++y) {
-                EscrowHandler.ModelLane memory model = models[x][y];
-                assertLe(model.withdrawn, model.served);
-                (, IPrepaymentEscrow.Thaw memory thaw) = escrow.lane(signers[x], payees[y]);
-                assertLe(thaw.endsAt, block.timestamp + NOTICE);
-            }
-            (uint96 amount, uint96 thawing) = escrow.openBalance(signers[x]);
-            assertLe(thawing, amount);
-        }
+    function invariant_law2_charges_stay_below_the_integral_of_the_daily_caps() external view {
+        laws.law2_charges_stay_below_the_integral_of_the_daily_caps(laws.read());
     }
 
-    function invariant_law_6_the_supply_is_backed() public view {
-        assertEq(token.totalSupply(), handler.wrapped());
-        assertLe(token.totalSupply(), reserve.balanceOf(address(token)));
+    function invariant_law2_charges_of_every_window_stay_below_its_caps() external view {
+        laws.law2_charges_of_every_window_stay_below_its_caps();
     }
 
-    function invariant_every_stored_number_equals_the_models() public view {
-        EscrowHandler.ModelLane[PAYEES][PAYERS] memory models = handler.modelLanes();
-        (EscrowHandler.ModelDelegate[SIGNERS][PAYERS] memory modelDelegates, bool[SIGNERS][PAYERS] memory live) =
-            handler.modelDelegates();
-        for (uint256 x = 0; x < PAYERS; ++x) {
-            for (uint256 y = 0; y < PAYEES; ++y) {
-                EscrowHandler.ModelLane memory model = models[x][y];
-                (IPrepaymentEscrow.Lane memory lane_, IPrepaymentEscrow.Thaw memory thaw) =
-                    escrow.lane(signers[x], payees[y]);
-                assertEq(
-                    abi.encode(lane_, thaw), abi.encode(model.deposit, model.paid, model.thawing, model.endsAt), "lane"
-                );
-            }
-            for (uint256 s = 0; s < SIGNERS; ++s) {
-                address signer = signers[s];
-                EscrowHandler.ModelDelegate memory model = modelDelegates[x][s];
-                IPrepaymentEscrow.Delegate memory delegate = escrow.delegate(signers[x], signer);
-                assertEq(
-                    abi.encode(delegate, escrow.isSigner(signers[x], signer)),
-                    abi.encode(model.authorizedAt, model.revokedAt, model.authorized, live[x][s]),
-                    "delegate"
-                );
-            }
-        }
+    function invariant_law2_money_leaves_a_payer_by_its_own_acts_alone() external view {
+        laws.law2_money_leaves_a_payer_by_its_own_acts_alone(laws.read());
     }
 
-    function lane(uint256 x, uint256 y) private view returns (IPrepaymentEscrow.Lane memory lane_) {
-        (lane_,) = escrow.lane(signers[x], payees[y]);
+    function invariant_law2_signers_are_whom_the_payer_named() external view {
+        laws.law2_signers_are_whom_the_payer_named();
+    }
+
+    function invariant_law2_mandates_are_what_the_payer_gave() external view {
+        laws.law2_mandates_are_what_the_payer_gave();
+    }
+
+    function invariant_law2_every_word_takes_effect_once() external view {
+        laws.law2_every_word_takes_effect_once();
+    }
+}
+
+/// @title Cumulative
+contract Law3Test is Campaign {
+    function setUp() external {
+        begin(3);
+    }
+
+    function invariant_law3_paid_never_falls() external view {
+        laws.law3_paid_never_falls(laws.read());
+    }
+
+    function invariant_law3_paid_is_what_was_claimed() external view {
+        laws.law3_paid_is_what_was_claimed(laws.read());
+    }
+
+    function invariant_law3_what_is_not_above_the_total_pays_nothing() external {
+        laws.law3_what_is_not_above_the_total_pays_nothing();
+    }
+}
+
+/// @title Notice
+contract Law4Test is Campaign {
+    function setUp() external {
+        begin(4);
+    }
+
+    function invariant_law4_what_left_was_announced_a_notice_before() external view {
+        laws.law4_what_left_was_announced_a_notice_before(laws.read());
+    }
+
+    function invariant_law4_a_notice_runs_for_its_whole_time() external view {
+        laws.law4_a_notice_runs_for_its_whole_time(laws.read());
+    }
+}
+
+/// @title Isolation
+contract Law5Test is Campaign {
+    function setUp() external {
+        begin(5);
+    }
+
+    function invariant_law5_every_batch_was_answered_row_by_row() external view {
+        laws.law5_every_batch_was_answered_row_by_row();
+    }
+
+    function invariant_law5_a_batch_equals_its_rows_alone() external {
+        laws.law5_a_batch_equals_its_rows_alone();
+    }
+}
+
+/// @title Fully backed
+contract Law6Test is Campaign {
+    function setUp() external {
+        begin(6);
+    }
+
+    function invariant_law6_the_supply_is_backed() external view {
+        laws.law6_the_supply_is_backed();
+    }
+
+    function invariant_law6_all_holders_together_hold_the_supply() external view {
+        laws.law6_all_holders_together_hold_the_supply(laws.read());
+    }
+}
+
+/// @title No owner
+contract Law7Test is Campaign {
+    function setUp() external {
+        begin(7);
+    }
+
+    function invariant_law7_code_and_constants_stay() external view {
+        laws.law7_code_and_constants_stay();
+    }
+
+    function invariant_law7_nodes_are_their_operators_and_tombstones_stay() external view {
+        laws.law7_nodes_are_their_operators_and_tombstones_stay();
+    }
+
+    function invariant_law7_the_order_of_nodes_stays() external view {
+        laws.law7_the_order_of_nodes_stays();
+    }
+
+    function invariant_law7_routes_are_what_their_wallets_said() external view {
+        laws.law7_routes_are_what_their_wallets_said();
+    }
+
+    function invariant_law7_tariffs_hold_until_a_notice_has_run() external view {
+        laws.law7_tariffs_hold_until_a_notice_has_run();
+    }
+
+    function invariant_law7_versions_grow_by_one_per_notice_at_most() external view {
+        laws.law7_versions_grow_by_one_per_notice_at_most();
+    }
+}
+
+/// @title Limits on everything
+contract Law13Test is Campaign {
+    function setUp() external {
+        begin(13);
+    }
+
+    function invariant_law13_sums_fit_their_slots() external view {
+        laws.law13_sums_fit_their_slots(laws.read());
+    }
+
+    function invariant_law13_what_operators_write_is_bounded() external view {
+        laws.law13_what_operators_write_is_bounded();
     }
 }

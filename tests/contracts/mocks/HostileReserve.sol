@@ -12,6 +12,8 @@ contract HostileReserve is ERC20 {
     uint256 public feeOfRecipient;
     /// @notice Base units that a transfer burns of the sender on top.
     uint256 public feeOfSender;
+    /// @notice Base units that a transfer prints for the recipient on top.
+    uint256 public giftToRecipient;
     /// @notice Transfers move nothing and answer false.
     bool public answersFalse;
     /// @notice Transfers move nothing and answer true.
@@ -42,6 +44,10 @@ contract HostileReserve is ERC20 {
         feeOfSender = fee;
     }
 
+    function giveToRecipient(uint256 gift) external {
+        giftToRecipient = gift;
+    }
+
     function answerFalse() external {
         answersFalse = true;
     }
@@ -54,6 +60,10 @@ contract HostileReserve is ERC20 {
         paused = true;
     }
 
+    function unpause() external {
+        paused = false;
+    }
+
     function hook(address target, bytes calldata data) external {
         (hookTarget, hookData) = (target, data);
     }
@@ -64,20 +74,24 @@ contract HostileReserve is ERC20 {
     }
 
     function transfer(address to, uint256 amount) public override returns (bool) {
+        callHook();
         if (answersFalse) return false;
         if (movesNothing) return true;
         return super.transfer(to, amount);
     }
 
     function transferFrom(address from, address to, uint256 amount) public override returns (bool) {
-        if (hookTarget != address(0)) {
-            address target = hookTarget;
-            hookTarget = address(0);
-            (hookSucceeded,) = target.call(hookData);
-        }
+        callHook();
         if (answersFalse) return false;
         if (movesNothing) return true;
         return super.transferFrom(from, to, amount);
+    }
+
+    function callHook() private {
+        if (hookTarget == address(0)) return;
+        address target = hookTarget;
+        hookTarget = address(0);
+        (hookSucceeded,) = target.call(hookData);
     }
 
     function decimals() public view override returns (uint8) {
@@ -90,5 +104,6 @@ contract HostileReserve is ERC20 {
         if (from == address(0) || to == address(0)) return;
         if (feeOfRecipient != 0) super._update(to, address(0), feeOfRecipient);
         if (feeOfSender != 0) super._update(from, address(0), feeOfSender);
+        if (giftToRecipient != 0) super._update(address(0), to, giftToRecipient);
     }
 }

@@ -124,6 +124,10 @@ contract NodeTest is World {
             assertEq(abi.encode(entries[i]), abi.encode(table.node(more[i].addr)));
         }
         assertEq(entries[1].retiredAt, START);
+
+        (addresses,) = table.nodes(3, 100);
+        assertEq(addresses.length, 2);
+        assertEq(addresses[1], more[3].addr);
     }
 
     function testFuzz_a_page_is_cut_at_the_end_of_the_list(uint256 offset, uint256 limit) public view {

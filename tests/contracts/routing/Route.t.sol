@@ -198,21 +198,6 @@ contract RouteTest is World {
         assertEq(entry.retiredAt, START + 1 days);
     }
 
-    function testFuzz_route_digest(address wallet, address agent_, uint256 x, uint256 y, uint64 nonce, uint64 until)
-        public
-        view
-    {
-        bytes32 given = table.routeDigest(wallet, agent_, IRoutingTable.SealingKey({x: x, y: y}), nonce, until);
-        bytes memory fields = abi.encode(wallet, agent_, x, y, nonce, until);
-        bytes32 structHash = keccak256(bytes.concat(ROUTE_TYPEHASH, fields));
-        assertEq(given, digest(address(table), structHash));
-        structHash = vm.eip712HashStruct(
-            "Route(address wallet,address agent,uint256 sealingKeyX,uint256 sealingKeyY,uint64 nonce,uint64 validUntil)",
-            fields
-        );
-        assertEq(given, digest(address(table), structHash));
-    }
-
     // ------------------------------------------------------------------------------------------------ helpers
 
     function expectInvalid(

@@ -1,13 +1,13 @@
-//! Writes `bindings/abi` from the Solidity sources. Behind `scripts/bindings`.
+//! Writes `bindings/abi` and `bindings/verification.json` from the Solidity sources. Behind `scripts/bindings`.
 
 use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use minus_tests::compile;
+use minus_tests::{compile, verification};
 
-/// Compiles the contracts and writes what Rust needs of them into bindings/abi.
+/// Compiles the contracts and writes what Rust needs of them into bindings.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Write nothing; fail when a committed file is not what the sources compile to.
@@ -19,18 +19,22 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let contracts = compile::compile()?;
     let mut all_current = true;
+    let mut files = vec![(verification::file(), verification::inputs()?.to_json())];
     for name in compile::BOUND_CONTRACTS {
-        let file = compile::bound_file(name);
-        let text = contracts.get(name).with_context(|| format!("contracts/src has no {name}"))?.to_json();
+        let contract = contracts.get(name).with_context(|| format!("contracts/src has no {name}"))?;
+        files.push((compile::bound_file(name), contract.to_json()));
+    }
+    for (file, text) in files {
+        let name = file.strip_prefix(compile::root())?.display();
         if fs::read_to_string(&file).is_ok_and(|committed| committed == text) {
             continue;
         }
         if arguments.check {
-            println!("bindings/abi/{name}.json is not what the sources compile to; scripts/bindings writes it");
+            println!("{name} is not what the sources compile to; scripts/bindings writes it");
             all_current = false;
         } else {
             fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
-            println!("wrote bindings/abi/{name}.json");
+            println!("wrote {name}");
         }
     }
     Ok(if all_current { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,14 +1,14 @@
-//! Layer Minus in an EVM: the three contracts and a reserve asset, deployed from source, and verbs for what actors do
-//! with them.
+//! Layer Minus in an EVM: the three contracts and a reserve asset, deployed from source, and verbs for the money that
+//! actors have in them.
 
 use alloy::primitives::{Address, Bytes, TxKind};
 use alloy::sol;
 use alloy::sol_types::{Eip712Domain, SolCall, SolConstructor};
 use minus_bindings::revert::{EscrowErrors, RoutingErrors, TokenErrors, decode_as};
 use minus_bindings::{
-    Amount, ContractRevert, PrepaymentEscrow, RoutingTable, RowResult, SettlementToken, SignedVoucher, row,
+    Amount, ContractRevert, PrepaymentEscrow, RoutingTable, SettlementToken, escrow_domain, routing_domain,
+    token_domain,
 };
-use minus_bindings::{escrow_domain, routing_domain};
 
 use crate::compile;
 
@@ -34,6 +34,8 @@ pub enum Contract {
     Escrow,
     /// The routing table.
     Routing,
+    /// Some other contract, which is known by where it stands.
+    At(Address),
 }
 
 /// A chain with Layer Minus on it. A clone is a fork.
@@ -44,19 +46,6 @@ pub struct World {
     token: Address,
     escrow: Address,
     routing_table: Address,
-}
-
-/// How a batch was claimed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// What the payee was credited.
-    pub total: Amount,
-    /// One result a row.
-    pub results: Vec<RowResult>,
-    /// Payer and amount of each row that paid, from the event; empty when there was none.
-    pub payments: Vec<(Address, Amount)>,
-    /// Gas of the whole transaction.
-    pub gas_used: u64,
 }
 
 /// So many base units.
@@ -102,10 +91,11 @@ impl World {
             Contract::Token => self.token,
             Contract::Escrow => self.escrow,
             Contract::Routing => self.routing_table,
+            Contract::At(address) => address,
         }
     }
 
-    /// The domain of vouchers and delegations here.
+    /// The domain of vouchers, charges and mandates here.
     #[must_use]
     pub fn escrow_domain(&self) -> Eip712Domain {
         escrow_domain(CHAIN_ID, self.escrow)
@@ -115,6 +105,12 @@ impl World {
     #[must_use]
     pub fn routing_domain(&self) -> Eip712Domain {
         routing_domain(CHAIN_ID, self.routing_table)
+    }
+
+    /// The domain of permits here.
+    #[must_use]
+    pub fn token_domain(&self) -> Eip712Domain {
+        token_domain(CHAIN_ID, self.token)
     }
 
     /// Seconds since 1970, as contracts see them.
@@ -219,46 +215,6 @@ impl World {
         self.must(actor, Contract::Token, approve);
     }
 
-    /// A voucher of `payer` to `payee`, signed by the payer.
-    #[must_use]
-    pub fn voucher(&self, payer: &Actor, payee: Address, cumulative: u128) -> SignedVoucher {
-        SignedVoucher::sign(payer.address(), payee, units(cumulative), &self.escrow_domain(), &payer.signer)
-    }
-
-    /// Claims a batch.
-    ///
-    /// # Errors
-    /// When the escrow refuses the batch as a whole.
-    pub fn claim(&mut self, by: &Actor, payee: Address, vouchers: &[SignedVoucher]) -> Result<Claim, Refusal> {
-        self.claim_rows(by, payee, row::pack(vouchers))
-    }
-
-    /// Claims any bytes.
-    ///
-    /// # Errors
-    /// When the escrow refuses them as a whole.
-    ///
-    /// # Panics
-    /// When what the escrow answers does not read, or its event and its return differ.
-    pub fn claim_rows(&mut self, by: &Actor, payee: Address, rows: Bytes) -> Result<Claim, Refusal> {
-        let receipt = self.call(by, Contract::Escrow, PrepaymentEscrow::claimCall { payee, rows })?;
-        let total = Amount::from(receipt.value.total);
-        let results = row::parse_results(&receipt.value.results).expect("the escrow gives known results");
-        let payments = match receipt.events::<PrepaymentEscrow::Claimed>().as_slice() {
-            [] => {
-                assert!(total.is_zero(), "a claim that paid says so");
-                vec![]
-            }
-            [(_, event)] => {
-                assert_eq!((event.payee, Amount::from(event.total)), (payee, total));
-                row::parse_payments(&event.payments).expect("the escrow packs payments")
-            }
-            more => panic!("one claim gave {} events", more.len()),
-        };
-        assert_eq!(Amount::checked_sum(payments.iter().map(|(_, paid)| *paid)), Some(total));
-        Ok(Claim { total, results, payments, gas_used: receipt.gas_used })
-    }
-
     /// What is there and unclaimed on a lane, and what it paid so far.
     pub fn lane(&mut self, payer: Address, payee: Address) -> (u128, u128) {
         let lane = self.view(Contract::Escrow, PrepaymentEscrow::laneCall { payer, payee })._0;
@@ -299,6 +255,7 @@ fn decode_refusal(contract: Contract, data: &[u8]) -> ContractRevert {
         Contract::Escrow => decode_as::<EscrowErrors>(data).map(ContractRevert::Escrow),
         Contract::Routing => decode_as::<RoutingErrors>(data).map(ContractRevert::Routing),
         Contract::Reserve | Contract::Token => decode_as::<TokenErrors>(data).map(ContractRevert::Token),
+        Contract::At(_) => None,
     };
     own.unwrap_or_else(|| ContractRevert::decode(data))
 }

@@ -1,14 +1,18 @@
 //! The contracts' calls in the words that tests use: plain numbers in, typed calls out.
 
 use alloy::primitives::aliases::U96;
-use alloy::primitives::{Address, Bytes, U256};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use minus_bindings::{
-    Delegation, IRoutingTable, NodeConsent, PrepaymentEscrow, Route, RoutingTable, SettlementToken, sign,
+    Delegation, DepositOrder, IPrepaymentEscrow, IRoutingTable, Mandate, MandateRevocation, NodeConsent, Permit,
+    PrepaymentEscrow, Route, RoutingTable, SettlementToken, sign,
 };
 use minus_tests::evm::{Actor, Contract, Receipt, Refusal, World, units};
 
 /// `PrepaymentEscrow.NOTICE_PERIOD` and `RoutingTable.TARIFF_NOTICE`, in seconds.
 pub(crate) const NOTICE_S: u64 = 7 * 24 * 60 * 60;
+
+/// What daily caps count.
+pub(crate) const DAY_S: u64 = 24 * 60 * 60;
 
 /// The open balance is the lane to nobody.
 pub(crate) const OPEN: Address = Address::ZERO;
@@ -67,6 +71,110 @@ pub(crate) fn delegation_by_signature(
         validUntil: delegation.validUntil,
         signature: sign(delegation, &world.escrow_domain(), &by.signer).into(),
     }
+}
+
+/// A mandate of `daily` a day, of which at most `cap` gathers.
+pub(crate) fn set_mandate(
+    payee: Address,
+    daily: u128,
+    cap: u128,
+    valid_until: u64,
+) -> PrepaymentEscrow::setMandateCall {
+    PrepaymentEscrow::setMandateCall { payee, dailyCap: u96(daily), accrualCap: u96(cap), validUntil: valid_until }
+}
+
+pub(crate) fn revoke_mandate(payee: Address) -> PrepaymentEscrow::revokeMandateCall {
+    PrepaymentEscrow::revokeMandateCall { payee }
+}
+
+/// The mandate as stored, and what could be charged now.
+pub(crate) fn mandate_of(world: &mut World, payer: Address, payee: Address) -> (IPrepaymentEscrow::Mandate, u128) {
+    let answer = world.view(Contract::Escrow, PrepaymentEscrow::mandateCall { payer, payee });
+    (answer._0, answer.chargeable.to())
+}
+
+/// The nonce that the next signature of `signer` for others to carry must have.
+pub(crate) fn nonce_of(world: &mut World, signer: Address) -> U256 {
+    world.view(Contract::Escrow, PrepaymentEscrow::noncesCall { signer })
+}
+
+/// A mandate signed by `by`, as its payer's.
+pub(crate) fn mandate_by_signature(
+    world: &World,
+    by: &Actor,
+    mandate: &Mandate,
+) -> PrepaymentEscrow::setMandateBySignatureCall {
+    PrepaymentEscrow::setMandateBySignatureCall {
+        payer: mandate.payer,
+        payee: mandate.payee,
+        dailyCap: mandate.dailyCap,
+        accrualCap: mandate.accrualCap,
+        validUntil: mandate.validUntil,
+        signature: sign(mandate, &world.escrow_domain(), &by.signer).into(),
+    }
+}
+
+/// The end of a mandate signed by `by`, as its payer's.
+pub(crate) fn revocation_by_signature(
+    world: &World,
+    by: &Actor,
+    revocation: &MandateRevocation,
+) -> PrepaymentEscrow::revokeMandateBySignatureCall {
+    PrepaymentEscrow::revokeMandateBySignatureCall {
+        payer: revocation.payer,
+        payee: revocation.payee,
+        validUntil: revocation.validUntil,
+        signature: sign(revocation, &world.escrow_domain(), &by.signer).into(),
+    }
+}
+
+/// A deposit order signed by `by`, as `from`'s, with a permit or none.
+pub(crate) fn order_by_signature(
+    world: &World,
+    by: &Actor,
+    order: &DepositOrder,
+    permit: IPrepaymentEscrow::PermitSignature,
+) -> PrepaymentEscrow::depositBySignatureCall {
+    PrepaymentEscrow::depositBySignatureCall {
+        order: IPrepaymentEscrow::DepositOrder {
+            from: order.from,
+            payer: order.payer,
+            payee: order.payee,
+            amount: order.amount,
+            validUntil: order.validUntil,
+        },
+        signature: sign(order, &world.escrow_domain(), &by.signer).into(),
+        permit,
+    }
+}
+
+/// A permit of `owner` to the escrow, signed by `by`.
+pub(crate) fn permit(
+    world: &World,
+    by: &Actor,
+    owner: Address,
+    amount: u128,
+    nonce: u128,
+    deadline: u64,
+) -> IPrepaymentEscrow::PermitSignature {
+    let permit = Permit {
+        owner,
+        spender: world.address(Contract::Escrow),
+        value: u256(amount),
+        nonce: u256(nonce),
+        deadline: U256::from(deadline),
+    };
+    let signature = sign(&permit, &world.token_domain(), &by.signer);
+    IPrepaymentEscrow::PermitSignature {
+        v: signature[64],
+        r: B256::from_slice(&signature[..32]),
+        s: B256::from_slice(&signature[32..64]),
+    }
+}
+
+/// For when the allowance is there already.
+pub(crate) fn no_permit() -> IPrepaymentEscrow::PermitSignature {
+    IPrepaymentEscrow::PermitSignature { v: 0, r: B256::ZERO, s: B256::ZERO }
 }
 
 /// An actor's public key in place of a sealing key: it is on the curve.

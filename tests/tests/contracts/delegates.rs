@@ -120,7 +120,7 @@ fn by_signature_refuses_what_is_late_forged_or_used() {
     let (carrier, mallory) = (Actor::named("carrier"), Actor::named("mallory"));
     let now = world.now();
     let delegation =
-        Delegation { payer: olga.address(), signer: node.address(), authorized: true, nonce: 0, validUntil: now };
+        Delegation { payer: olga.address(), signer: node.address(), authorized: true, nonce: u256(0), validUntil: now };
 
     let late = Delegation { validUntil: now - 1, ..delegation.clone() };
     let call = delegation_by_signature(&world, &olga, &late);
@@ -132,7 +132,7 @@ fn by_signature_refuses_what_is_late_forged_or_used() {
     let invalid = PrepaymentEscrow::InvalidSignature { expected: olga.address() };
     let call = delegation_by_signature(&world, &mallory, &delegation);
     assert_refused(world.call(&carrier, Contract::Escrow, call), &invalid);
-    let ahead = Delegation { nonce: 1, ..delegation.clone() };
+    let ahead = Delegation { nonce: u256(1), ..delegation.clone() };
     let call = delegation_by_signature(&world, &olga, &ahead);
     assert_refused(world.call(&carrier, Contract::Escrow, call), &invalid);
     let mut call = delegation_by_signature(&world, &olga, &delegation);
@@ -152,22 +152,22 @@ fn by_signature_authorizes_and_revokes_for_whoever_signed() {
         payer: olga.address(),
         signer: node.address(),
         authorized: true,
-        nonce: 0,
+        nonce: u256(0),
         validUntil: world.now(),
     };
     let call = delegation_by_signature(&world, &olga, &delegation);
     let receipt = world.call(&carrier, Contract::Escrow, call).unwrap();
     assert_eq!(receipt.events::<PrepaymentEscrow::DelegateAuthorized>().len(), 1);
     assert!(is_signer(&mut world, &olga, &node));
-    let nonce = PrepaymentEscrow::delegationNonceCall { payer: olga.address() };
-    assert_eq!(world.view(Contract::Escrow, nonce.clone()), 1);
+    let nonce = PrepaymentEscrow::noncesCall { signer: olga.address() };
+    assert_eq!(world.view(Contract::Escrow, nonce.clone()), u256(1));
 
-    (delegation.authorized, delegation.nonce) = (false, 1);
+    (delegation.authorized, delegation.nonce) = (false, u256(1));
     let call = delegation_by_signature(&world, &olga, &delegation);
     let receipt = world.call(&carrier, Contract::Escrow, call).unwrap();
     let revoked = receipt.event::<PrepaymentEscrow::DelegateRevoked>();
     assert_eq!(revoked.liveUntil, world.now() + NOTICE_S);
     world.warp(NOTICE_S);
     assert!(!is_signer(&mut world, &olga, &node));
-    assert_eq!(world.view(Contract::Escrow, nonce), 2);
+    assert_eq!(world.view(Contract::Escrow, nonce), u256(2));
 }

@@ -1,23 +1,10 @@
 //! Money comes in: by anyone, for anyone, into any lane (law 1).
 
 use alloy::primitives::{Address, B256, U256};
-use alloy::sol;
-use alloy::sol_types::eip712_domain;
-use minus_bindings::{PrepaymentEscrow, SettlementToken, sign};
-use minus_tests::evm::{Actor, CHAIN_ID, Contract, World, assert_refused};
+use minus_bindings::{IPrepaymentEscrow, PrepaymentEscrow, SettlementToken};
+use minus_tests::evm::{Actor, Contract, World, assert_refused};
 
-use crate::calls::{OPEN, deposit, u96, u256};
-
-sol! {
-    /// EIP-2612, signed in the token's own domain.
-    struct Permit {
-        address owner;
-        address spender;
-        uint256 value;
-        uint256 nonce;
-        uint256 deadline;
-    }
-}
+use crate::calls::{OPEN, deposit, permit, u96, u256};
 
 fn permit_deposit(
     world: &World,
@@ -26,29 +13,23 @@ fn permit_deposit(
     amount: u128,
     nonce: u128,
 ) -> PrepaymentEscrow::depositWithPermitCall {
-    let domain = eip712_domain! {
-        name: "Layer Minus Dollar",
-        version: "1",
-        chain_id: CHAIN_ID,
-        verifying_contract: world.address(Contract::Token),
-    };
-    let permit = Permit {
-        owner: owner.address(),
-        spender: world.address(Contract::Escrow),
-        value: u256(amount),
-        nonce: u256(nonce),
-        deadline: U256::from(world.now() + 60),
-    };
-    let signature = sign(&permit, &domain, &owner.signer);
+    let deadline = world.now() + 60;
+    let permit = permit(world, owner, owner.address(), amount, nonce, deadline);
     PrepaymentEscrow::depositWithPermitCall {
         payer: owner.address(),
         payee,
         amount: u96(amount),
-        deadline: permit.deadline,
-        v: signature[64],
-        r: B256::from_slice(&signature[..32]),
-        s: B256::from_slice(&signature[32..64]),
+        deadline: U256::from(deadline),
+        v: permit.v,
+        r: permit.r,
+        s: permit.s,
     }
+}
+
+/// Several deposits, each (payer, payee, amount).
+fn deposit_many(parts: &[(Address, Address, u128)]) -> PrepaymentEscrow::depositManyCall {
+    let part = |&(payer, payee, amount): &_| IPrepaymentEscrow::Deposit { payer, payee, amount: u96(amount) };
+    PrepaymentEscrow::depositManyCall { deposits: parts.iter().map(part).collect() }
 }
 
 #[test]
@@ -202,4 +183,54 @@ fn a_permit_that_somebody_else_carried_first_stops_nothing() {
     world.call(&alice, Contract::Escrow, call).unwrap();
 
     assert_eq!(world.lane(alice.address(), olga.address()), (10, 0));
+}
+
+#[test]
+fn refuses_several_deposits_for_one_that_is_bad() {
+    let mut world = World::new();
+    let (alice, olga, rita) = (Actor::named("alice"), Actor::named("olga").address(), Actor::named("rita").address());
+    world.fund(&alice, 100);
+    world.approve(&alice, 100);
+    let good = (alice.address(), olga, 10);
+    let refused = |world: &mut World, parts: &[_]| world.call(&alice, Contract::Escrow, deposit_many(parts));
+
+    assert_refused(refused(&mut world, &[]), &PrepaymentEscrow::ZeroAmount {});
+    assert_refused(refused(&mut world, &[good, (olga, rita, 0)]), &PrepaymentEscrow::ZeroAmount {});
+    for (payer, payee) in [(OPEN, olga), (olga, olga)] {
+        let bad = PrepaymentEscrow::BadLane { payer, payee };
+        assert_refused(refused(&mut world, &[good, (payer, payee, 1)]), &bad);
+    }
+    // Each would do, both are too much.
+    assert_refused(
+        refused(&mut world, &[(alice.address(), olga, 60), (alice.address(), rita, 41)]),
+        &SettlementToken::ERC20InsufficientAllowance {
+            spender: world.address(Contract::Escrow),
+            allowance: u256(100),
+            needed: u256(101),
+        },
+    );
+    assert_eq!((world.lane(alice.address(), olga), world.tokens(alice.address())), ((0, 0), 100));
+}
+
+#[test]
+fn fills_several_lanes_with_one_transfer() {
+    let mut world = World::new();
+    let (alice, olga, rita) = (Actor::named("alice"), Actor::named("olga").address(), Actor::named("rita").address());
+    world.fund(&alice, 100);
+    world.approve(&alice, 100);
+    let parts = [(alice.address(), olga, 30), (olga, OPEN, 20), (alice.address(), olga, 1), (rita, olga, 49)];
+
+    let receipt = world.call(&alice, Contract::Escrow, deposit_many(&parts)).unwrap();
+
+    let said: Vec<_> = receipt.events::<PrepaymentEscrow::Deposited>().into_iter().map(|(_, event)| event).collect();
+    let expected = parts.map(|(payer, payee, amount)| PrepaymentEscrow::Deposited {
+        payer,
+        payee,
+        from: alice.address(),
+        amount: u96(amount),
+    });
+    assert_eq!(said, expected);
+    assert_eq!(receipt.events::<SettlementToken::Transfer>().len(), 1);
+    assert_eq!((world.lane(alice.address(), olga), world.lane(rita, olga)), ((31, 0), (49, 0)));
+    assert_eq!((world.open_balance(olga), world.tokens(alice.address())), ((20, 0), 0));
 }

@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 
+use alloy::primitives::aliases::U96;
 use alloy::primitives::{Address, U256};
 use minus_bindings::{
-    Amount, Delegation, IRoutingTable, NodeConsent, PrepaymentEscrow, Route, RoutingTable, Voucher, digest,
+    Amount, Charge, Delegation, DepositOrder, IPrepaymentEscrow, IRoutingTable, Mandate, MandateRevocation,
+    NodeConsent, PrepaymentEscrow, Route, RoutingTable, Voucher, digest,
 };
 use minus_tests::evm::{Contract, World};
 use proptest::prelude::*;
@@ -22,6 +24,10 @@ fn words() -> impl Strategy<Value = U256> {
     any::<[u8; 32]>().prop_map(U256::from_be_bytes)
 }
 
+fn amounts() -> impl Strategy<Value = U96> {
+    (0..=Amount::MAX.base_units()).prop_map(U96::from)
+}
+
 /// Runs `property` against one world, which views leave as it is.
 fn check<S: Strategy>(strategy: S, property: impl Fn(&mut World, S::Value) -> Result<(), TestCaseError>) {
     let world = RefCell::new(World::new());
@@ -30,9 +36,8 @@ fn check<S: Strategy>(strategy: S, property: impl Fn(&mut World, S::Value) -> Re
 
 #[test]
 fn vouchers() {
-    let fields = (addresses(), addresses(), 0..=Amount::MAX.base_units());
+    let fields = (addresses(), addresses(), amounts());
     check(fields, |world, (payer, payee, cumulative)| {
-        let cumulative = Amount::from_base_units(cumulative).unwrap().to_u96();
         let ours = digest(&Voucher { payer, payee, cumulative }, &world.escrow_domain());
         let call = PrepaymentEscrow::voucherDigestCall { payer, payee, cumulative };
         prop_assert_eq!(world.view(Contract::Escrow, call), ours);
@@ -41,8 +46,64 @@ fn vouchers() {
 }
 
 #[test]
+fn charges() {
+    let fields = (addresses(), addresses(), amounts());
+    check(fields, |world, (payer, payee, cumulative)| {
+        let ours = digest(&Charge { payer, payee, cumulative }, &world.escrow_domain());
+        let call = PrepaymentEscrow::chargeDigestCall { payer, payee, cumulative };
+        prop_assert_eq!(world.view(Contract::Escrow, call), ours);
+        Ok(())
+    });
+}
+
+#[test]
+fn mandates() {
+    let fields = (addresses(), addresses(), amounts(), amounts(), words(), any::<u64>());
+    check(fields, |world, (payer, payee, daily_cap, accrual_cap, nonce, valid_until)| {
+        let message =
+            Mandate { payer, payee, dailyCap: daily_cap, accrualCap: accrual_cap, nonce, validUntil: valid_until };
+        let ours = digest(&message, &world.escrow_domain());
+        let call = PrepaymentEscrow::mandateDigestCall {
+            payer,
+            payee,
+            dailyCap: daily_cap,
+            accrualCap: accrual_cap,
+            nonce,
+            validUntil: valid_until,
+        };
+        prop_assert_eq!(world.view(Contract::Escrow, call), ours);
+        Ok(())
+    });
+}
+
+#[test]
+fn mandate_revocations() {
+    let fields = (addresses(), addresses(), words(), any::<u64>());
+    check(fields, |world, (payer, payee, nonce, valid_until)| {
+        let message = MandateRevocation { payer, payee, nonce, validUntil: valid_until };
+        let ours = digest(&message, &world.escrow_domain());
+        let call = PrepaymentEscrow::mandateRevocationDigestCall { payer, payee, nonce, validUntil: valid_until };
+        prop_assert_eq!(world.view(Contract::Escrow, call), ours);
+        Ok(())
+    });
+}
+
+#[test]
+fn deposit_orders() {
+    let fields = (addresses(), addresses(), addresses(), amounts(), words(), any::<u64>());
+    check(fields, |world, (from, payer, payee, amount, nonce, valid_until)| {
+        let message = DepositOrder { from, payer, payee, amount, nonce, validUntil: valid_until };
+        let ours = digest(&message, &world.escrow_domain());
+        let order = IPrepaymentEscrow::DepositOrder { from, payer, payee, amount, validUntil: valid_until };
+        let call = PrepaymentEscrow::depositOrderDigestCall { order, nonce };
+        prop_assert_eq!(world.view(Contract::Escrow, call), ours);
+        Ok(())
+    });
+}
+
+#[test]
 fn delegations() {
-    let fields = (addresses(), addresses(), any::<bool>(), any::<u64>(), any::<u64>());
+    let fields = (addresses(), addresses(), any::<bool>(), words(), any::<u64>());
     check(fields, |world, (payer, signer, authorized, nonce, valid_until)| {
         let message = Delegation { payer, signer, authorized, nonce, validUntil: valid_until };
         let ours = digest(&message, &world.escrow_domain());

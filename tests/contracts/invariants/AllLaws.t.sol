@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.35;
+
+import {Campaign} from "./Campaign.sol";
+
+/// @title All laws at once: the long campaign
+contract AllLawsTest is Campaign {
+    function setUp() external {
+        begin(0);
+    }
+
+    /// forge-config: default.invariant.check_interval = 8
+    /// forge-config: deep.invariant.runs = 2000
+    /// forge-config: deep.invariant.depth = 500
+    function invariant_all_laws_hold() external {
+        laws.all();
+    }
+}
