@@ -9,7 +9,7 @@
 //! - [`config`]: what the settler is told; [`keys`]: opening key files
 //! - [`chain`]: what is asked of the chain; [`fees`]: what to offer for a transaction
 //! - [`api`]: the JSON of both ports; [`metrics`]: what Prometheus sees
-//! - [`cli`]: the commands of the binary
+//! - [`cli`]: the commands of the binary; [`deploy`]: how one of them deploys a network
 
 pub mod admin;
 pub mod api;
@@ -18,6 +18,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod deploy;
 pub mod engine;
 pub mod fees;
 pub mod intake;

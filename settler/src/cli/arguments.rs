@@ -68,11 +68,15 @@ pub enum Command {
     #[command(after_help = "Examples:\n  settler bond --operator-keystore operator.json\n  \
                       settler bond 25 --from-reserve --operator-keystore operator.json")]
     Bond(bond::Bond),
-    /// Deploy the three contracts and write the deployments file.
-    #[command(
-        after_help = "Example:\n  settler deploy --reserve 0x… --keystore key.json --rpc-url http://localhost:8545 \
-                      --out deployment.json"
-    )]
+    /// Deploy the three contracts and write the deployments file; what stands already is compared and kept.
+    #[command(after_help = "Examples:\n  settler deploy --reserve 0x… --dry-run\n  \
+                      settler deploy --reserve 0x… --keystore key.json --rpc-url https://rpc.example.org --chain-id 10\n  \
+                      settler deploy --reserve 0x… --verification-input explorer\n\n\
+                      The second, repeated, sends nothing and prints the same. Every contract is created by\n\
+                      CREATE2 through the usual deterministic deployer, with a fixed salt: the same reserve\n\
+                      address gives the same addresses on every chain, and another reserve gives others. The\n\
+                      file's block is the first that ended with one of the contracts standing, or 0 when the\n\
+                      endpoint does not remember it.")]
     Deploy(deploy::Deploy),
     /// Make an encrypted key file, for a gas key or an operator.
     #[command(after_help = "Example:\n  settler new-key gas-key.json --password-file gas-password")]

@@ -9,6 +9,7 @@ use minus_bindings::{Amount, ContractRevert};
 use serde::Serialize;
 
 use super::arguments::{Arguments, Command};
+use crate::deploy::DeployError;
 use crate::keys::KeyError;
 
 /// What the keystore library says of a password that is not the right one.
@@ -66,6 +67,16 @@ impl From<alloy::transports::TransportError> for CommandError {
 impl From<alloy::providers::PendingTransactionError> for CommandError {
     fn from(error: alloy::providers::PendingTransactionError) -> Self {
         Self::Failed(error.into())
+    }
+}
+
+impl From<DeployError> for CommandError {
+    fn from(error: DeployError) -> Self {
+        match error {
+            DeployError::Transport(error) => error.into(),
+            DeployError::File { .. } | DeployError::NotMined { .. } => Self::Failed(error.into()),
+            refused => Self::Refused(refused.to_string()),
+        }
     }
 }
 

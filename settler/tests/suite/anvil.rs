@@ -15,7 +15,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn foundry(tool: &str) -> PathBuf {
+pub(crate) fn foundry(tool: &str) -> PathBuf {
     let path = root().join(format!("contracts/node_modules/@foundry-rs/{tool}-linux-amd64/bin/{tool}"));
     assert!(path.exists(), "{} is missing: `npm ci` in contracts/ first, or run scripts/test", path.display());
     path
@@ -47,8 +47,13 @@ pub(crate) struct Anvil {
 
 impl Anvil {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let mut process = Command::new(foundry("anvil"))
             .args(["--port", "0", "--accounts", "1"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use alloy::primitives::{Address, U256};
 use alloy::signers::k256::elliptic_curve::rand_core::OsRng;
 use alloy::signers::local::PrivateKeySigner;
-use minus_bindings::{Amount, Deployment, NodeConsent, PrepaymentEscrow, RoutingTable, sign};
+use minus_bindings::{Amount, NodeConsent, PrepaymentEscrow, RoutingTable, sign};
 use serde_json::{Value, json};
 
 use super::world::{Reserve, World, tokens, until};
@@ -66,39 +66,6 @@ fn consent(world: &World, node: &PrivateKeySigner, operator: Address) -> Value {
         "valid_until": consent.validUntil,
         "signature": alloy::hex::encode_prefixed(sign(&consent, &world.deployment.routing_domain(), node)),
     })
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn deploys_once_and_says_so() {
-    let world = World::new().await;
-    keystore(world.dir.path(), "deployer.json", &world.banker);
-    let reserve = world.deployment.reserve.to_string();
-    let deploy = |reserve: &str, out: &str| {
-        settler(&world, &["deploy", "--reserve", reserve, "--keystore", "deployer.json", "--out", out, "--json"])
-    };
-
-    let first = answer(&deploy(&reserve, "new.json"));
-    assert_eq!(first["deployed"], true);
-    let file = std::fs::read_to_string(world.path("new.json")).unwrap();
-    let deployment = Deployment::from_json(&file).unwrap();
-    assert_eq!((deployment.chain_id, deployment.reserve), (31_337, world.deployment.reserve));
-    assert_ne!(deployment.escrow, world.deployment.escrow);
-    let routing_table = RoutingTable::new(deployment.routing_table, world.bank.clone());
-    assert_eq!(routing_table.escrow().call().await.unwrap(), deployment.escrow);
-    assert!(deployment.block > 1 && deployment.block <= world.anvil.head().await);
-
-    let again = answer(&deploy(&reserve, "new.json"));
-    assert_eq!(again["deployed"], false);
-    assert_eq!(std::fs::read_to_string(world.path("new.json")).unwrap(), file);
-
-    let other = deploy(&world.deployment.token.to_string(), "new.json");
-    assert_eq!(other.status.code(), Some(3), "the file is of another reserve");
-    let swapped = Deployment { escrow: deployment.routing_table, routing_table: deployment.escrow, ..deployment };
-    std::fs::write(world.path("new.json"), swapped.to_json()).unwrap();
-    assert_eq!(deploy(&reserve, "new.json").status.code(), Some(3), "the file names what is not there");
-    let no_token = deploy(&world.payee().to_string(), "none.json");
-    assert_eq!(no_token.status.code(), Some(3));
-    assert!(!world.path("none.json").exists(), "a failed deployment leaves no file");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@
 mod anvil;
 mod claims;
 mod commands;
+mod deploy;
+mod deploy_with_forge;
 mod faults;
 mod intake;
 mod model;
