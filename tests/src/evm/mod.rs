@@ -16,7 +16,7 @@ pub mod world;
 
 pub use actor::Actor;
 pub use batches::Claim;
-pub use chain::CHAIN_ID;
+pub use chain::{CHAIN_ID, Chain, Execution, Surroundings, TRANSACTION_GAS_MAX};
 pub use outcome::{Receipt, Refusal, assert_refused};
 pub use wallet::WalletAnswer;
-pub use world::{Contract, TestReserve, World, units};
+pub use world::{Contract, TestReserve, World, creation_code, units};

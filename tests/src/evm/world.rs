@@ -244,7 +244,12 @@ impl World {
     }
 }
 
-fn creation_code(name: &str, arguments: &[u8]) -> Bytes {
+/// What creates one of the compiled contracts, with ABI-encoded constructor arguments.
+///
+/// # Panics
+/// When no source has a contract of this name.
+#[must_use]
+pub fn creation_code(name: &str, arguments: &[u8]) -> Bytes {
     let compiled = compile::contracts().get(name).unwrap_or_else(|| panic!("no source has a contract {name}"));
     [&compiled.creation_code, arguments].concat().into()
 }

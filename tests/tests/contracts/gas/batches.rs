@@ -3,10 +3,10 @@
 use alloy::primitives::{Address, TxKind, hex};
 use alloy::sol_types::SolCall;
 use minus_bindings::{IPrepaymentEscrow, PrepaymentEscrow, ROW_BYTES, SIGNATURE_BYTES};
-use minus_tests::evm::Actor;
+use minus_tests::evm::{Actor, TRANSACTION_GAS_MAX};
 use revm::inspector::NoOpInspector;
 
-use super::bench::{Bench, FIRST_TOTAL, LATER_TOTAL, TRANSACTION_GAS_MAX, addresses, people};
+use super::bench::{Bench, FIRST_TOTAL, LATER_TOTAL, addresses, people};
 use super::paying::{charge, prepare_charges, settle};
 use crate::calls::{OPEN, u96};
 

@@ -1,34 +1,18 @@
-//! Layer Minus on an EVM that charges as mainnet does: Osaka's rules, and no transaction above 16,777,216 gas
-//! (EIP-7825). It answers with receipts, and remembers what it was asked, so that another chain can be asked the same.
+//! Layer Minus on a chain that answers with receipts, and remembers what it was asked, so that another chain can be
+//! asked the same.
 
 use alloy::primitives::{Address, Bytes, TxKind, U256, keccak256};
 use alloy::sol_types::{Eip712Domain, SolCall, SolConstructor};
-use minus_bindings::typed::token_domain;
 use minus_bindings::{
     ContractRevert, IPrepaymentEscrow, PrepaymentEscrow, RoutingTable, SettlementToken, SignedVoucher, escrow_domain,
-    routing_domain, row,
+    routing_domain, row, token_domain,
 };
-use minus_tests::compile;
-use minus_tests::evm::{Actor, CHAIN_ID, TestReserve, units};
-use revm::bytecode::Bytecode;
-use revm::context::result::{ExecutionResult, Output};
-use revm::context::{BlockEnv, CfgEnv, TxEnv};
-use revm::database::{CacheDB, EmptyDB};
+use minus_tests::evm::{Actor, CHAIN_ID, Chain, Execution, Surroundings, TestReserve, creation_code, units};
+use revm::Inspector;
+use revm::context::result::Output;
 use revm::inspector::NoOpInspector;
-use revm::primitives::hardfork::SpecId;
-use revm::state::AccountInfo;
-use revm::{Context, Database, InspectCommitEvm, Inspector, MainBuilder, MainContext};
 
 use crate::calls::{u96, u256, wrap};
-
-/// What a transaction may use (EIP-7825).
-pub(super) const TRANSACTION_GAS_MAX: u64 = 16_777_216;
-
-/// What a block may use: that of mainnet, and more than a transaction.
-const BLOCK_GAS_MAX: u64 = 60_000_000;
-
-/// When this chain starts: an arbitrary moment of 2027.
-const GENESIS_TIMESTAMP: u64 = 1_800_000_000;
 
 /// From one block to the next, on mainnet. Two transactions never see the same time, so what stores it, stores anew.
 pub(super) const BLOCK_S: u64 = 12;
@@ -47,9 +31,6 @@ pub(super) const FIRST_TOTAL: u128 = 1_234_567;
 
 /// The running total of a later voucher.
 pub(super) const LATER_TOTAL: u128 = 2_345_678;
-
-/// What a transaction sees of this chain.
-pub(super) type Surroundings<'a> = Context<BlockEnv, TxEnv, CfgEnv, &'a mut CacheDB<EmptyDB>>;
 
 /// Something that happened on a bench.
 #[derive(Clone, Debug)]
@@ -70,11 +51,10 @@ pub(super) struct Created {
     pub(super) code_bytes: usize,
 }
 
-/// An EVM with Layer Minus on it. A clone is a fork.
+/// A chain with Layer Minus on it. A clone is a fork.
 #[derive(Clone, Debug)]
 pub(super) struct Bench {
-    accounts: CacheDB<EmptyDB>,
-    timestamp: u64,
+    chain: Chain,
     reserve: Address,
     pub(super) token: Created,
     pub(super) escrow: Created,
@@ -88,8 +68,7 @@ impl Bench {
     pub(super) fn new() -> Self {
         let nowhere = Created { address: Address::ZERO, gas: 0, code_bytes: 0 };
         let mut bench = Self {
-            accounts: CacheDB::default(),
-            timestamp: GENESIS_TIMESTAMP,
+            chain: Chain::default(),
             reserve: Address::ZERO,
             token: nowhere,
             escrow: nowhere,
@@ -111,10 +90,9 @@ impl Bench {
 
     /// Creates one of the compiled contracts.
     pub(super) fn create(&mut self, name: &str, arguments: &[u8]) -> Created {
-        let compiled = compile::contracts().get(name).unwrap_or_else(|| panic!("no source has a contract {name}"));
-        let code = [&compiled.creation_code, arguments].concat();
-        match self.transact(&Actor::named("deployer"), TxKind::Create, code.into(), NoOpInspector) {
-            ExecutionResult::Success { output: Output::Create(code, Some(address)), gas, .. } => {
+        let code = creation_code(name, arguments);
+        match self.transact(&Actor::named("deployer"), TxKind::Create, code, NoOpInspector) {
+            Execution::Success { output: Output::Create(code, Some(address)), gas, .. } => {
                 Created { address, gas: gas.tx_gas_used(), code_bytes: code.len() }
             }
             other => panic!("{name} was not created: {other:?}"),
@@ -124,7 +102,7 @@ impl Bench {
     /// Puts code where none is: of a wallet that no compiler would write.
     pub(super) fn place(&mut self, name: &str, code: &'static [u8]) -> Address {
         let address = Address::from_word(keccak256(name));
-        self.accounts.insert_account_info(address, AccountInfo::from_bytecode(Bytecode::new_raw(code.into())));
+        self.chain.place(address, code.into());
         address
     }
 
@@ -133,59 +111,33 @@ impl Bench {
     pub(super) fn gas<C: SolCall>(&mut self, by: &Actor, to: Address, call: &C) -> u64 {
         let result = self.transact(by, TxKind::Call(to), call.abi_encode().into(), NoOpInspector);
         match &result {
-            ExecutionResult::Success { .. } => result.tx_gas_used(),
-            ExecutionResult::Revert { output, .. } => panic!("{}: {}", C::SIGNATURE, ContractRevert::decode(output)),
-            ExecutionResult::Halt { reason, .. } => panic!("{} halted the EVM: {reason:?}", C::SIGNATURE),
+            Execution::Success { .. } => result.tx_gas_used(),
+            Execution::Revert { output, .. } => panic!("{}: {}", C::SIGNATURE, ContractRevert::decode(output)),
+            Execution::Halt { reason, .. } => panic!("{} halted the EVM: {reason:?}", C::SIGNATURE),
         }
     }
 
     /// One transaction with everything that a transaction may use, watched while it runs.
-    pub(super) fn transact<I>(&mut self, by: &Actor, to: TxKind, data: Bytes, inspector: I) -> ExecutionResult
+    pub(super) fn transact<I>(&mut self, by: &Actor, to: TxKind, data: Bytes, inspector: I) -> Execution
     where
         I: for<'a> Inspector<Surroundings<'a>>,
     {
-        self.timestamp += BLOCK_S;
+        self.chain.warp(BLOCK_S);
         let from = by.address();
-        let account = self.accounts.basic(from).unwrap().unwrap_or_default();
-        let transaction = TxEnv::builder()
-            .caller(from)
-            .kind(to)
-            .data(data.clone())
-            .nonce(account.nonce)
-            .gas_limit(TRANSACTION_GAS_MAX)
-            .gas_price(0)
-            .chain_id(Some(CHAIN_ID))
-            .build()
-            .unwrap();
-        let result = Context::mainnet()
-            .with_db(&mut self.accounts)
-            .modify_cfg_chained(|cfg| {
-                cfg.set_spec_and_mainnet_gas_params(SpecId::OSAKA);
-                cfg.chain_id = CHAIN_ID;
-            })
-            .modify_block_chained(|block| {
-                block.number = U256::from(1 + self.history.len());
-                block.timestamp = U256::from(self.timestamp);
-                block.gas_limit = BLOCK_GAS_MAX;
-                block.basefee = 0;
-            })
-            .build_mainnet_with_inspector(inspector)
-            .inspect_tx_commit(transaction)
-            .unwrap();
+        let result = self.chain.transact_with(from, to, data.clone(), inspector);
         self.history.push(Step::Transaction { from, to, data, gas: result.tx_gas_used() });
         result
     }
 
     /// What a view says.
     pub(super) fn view<C: SolCall>(&self, of: Address, call: &C) -> C::Return {
-        let mut fork = self.clone();
-        let result = fork.transact(&Actor::named("nobody"), TxKind::Call(of), call.abi_encode().into(), NoOpInspector);
+        let result = self.chain.clone().simulate(Address::ZERO, of, call.abi_encode().into());
         C::abi_decode_returns(result.output().unwrap()).unwrap()
     }
 
     /// Lets time go by.
     pub(super) fn wait(&mut self, seconds: u64) {
-        self.timestamp += seconds;
+        self.chain.warp(seconds);
         self.history.push(Step::Wait(seconds));
     }
 

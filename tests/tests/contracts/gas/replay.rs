@@ -5,11 +5,12 @@ use std::time::Duration;
 use alloy::primitives::{Address, B256, TxKind, U256, hex};
 use alloy::providers::{DynProvider, Provider};
 use alloy::rpc::types::TransactionReceipt;
+use minus_tests::evm::TRANSACTION_GAS_MAX;
 use minus_tests::world::anvil::Anvil;
 use minus_tests::world::eventually;
 use serde_json::json;
 
-use super::bench::{BLOCK_S, Bench, Step, TRANSACTION_GAS_MAX};
+use super::bench::{BLOCK_S, Bench, Step};
 use super::row::OneMoreRow;
 use super::{money, routing, snapshot};
 
