@@ -140,7 +140,6 @@ abstract contract Claims is Delegates {
         uint256 gas_ = CONTRACT_SIGNATURE_GAS;
         bytes32 yes = bytes32(IERC1271.isValidSignature.selector);
         assembly ("memory-safe") {
-            mstore(0x00, 0)
             let answered := staticcall(gas_, wallet, add(question, 0x20), mload(question), 0x00, 0x20)
             accepted := and(answered, and(gt(returndatasize(), 0x1f), eq(mload(0x00), yes)))
         }

@@ -69,6 +69,19 @@ contract MalleabilityTest is Signatures {
         assertRefused(alice.publicKeyX, 1 << 255);
     }
 
+    /// @dev Whatever stood in memory where the answer is looked for is nobody: not the first of the precompiles either.
+    function test_a_failed_recovery_is_no_small_address() public {
+        for (uint160 i = 1; i <= 10; ++i) {
+            address payer = address(i);
+            fund(alice.addr, 1e6);
+            vm.prank(alice.addr);
+            escrow.deposit(payer, agent.addr, 1e6);
+            bytes memory unsigned = abi.encodePacked(payer, uint96(1e6), bytes32(0), bytes32(uint256(1)));
+            assertClaimsNothing(agent.addr, unsigned, BAD_SIGNATURE);
+            assertLane(payer, agent.addr, 1e6, 0);
+        }
+    }
+
     /// @dev Nobody's signature is nobody's delegate: the zero address cannot be made one.
     function test_the_zero_address_is_nobodys_delegate_payer_or_payee() public {
         vm.startPrank(alice.addr);

@@ -184,4 +184,31 @@ contract ClaimBatchTest is Signatures {
         assertLane(alice.addr, agent.addr, 10e6 - expected, expected);
         assertOpen(agent.addr, expected, 0);
     }
+
+    /// @dev What lies behind the rows in calldata is good enough to be paid, and none of them.
+    function test_nothing_behind_the_rows_is_read() public {
+        prepay(carol.addr, agent.addr, 10e6);
+        setMandate(carol.addr, agent.addr, 10e6, 10e6, type(uint64).max);
+        setMandate(alice.addr, agent.addr, 10e6, 10e6, type(uint64).max);
+        warp(1 days);
+
+        bytes memory call = abi.encodeCall(escrow.claim, (agent.addr, row(alice, agent.addr, 1e6)));
+        (bool done, bytes memory answer) = address(escrow).call(bytes.concat(call, row(carol, agent.addr, 1e6)));
+        assertTrue(done);
+        assertOneRow(answer);
+
+        call = abi.encodeCall(escrow.charge, (agent.addr, chargeRow(alice.addr, agent, 2e6)));
+        (done, answer) = address(escrow).call(bytes.concat(call, chargeRow(carol.addr, agent, 2e6)));
+        assertTrue(done);
+        assertOneRow(answer);
+
+        assertLane(alice.addr, agent.addr, 8e6, 2e6);
+        assertLane(carol.addr, agent.addr, 10e6, 0);
+    }
+
+    function assertOneRow(bytes memory answer) private pure {
+        (uint96 total, bytes memory results) = abi.decode(answer, (uint96, bytes));
+        assertEq(total, 1e6);
+        assertEq(results, hex"00");
+    }
 }

@@ -55,6 +55,7 @@ contract ClaimFromContractsTest is Signatures {
         assertAnswerRefused(Wallet.Answer.Dirty);
         assertAnswerRefused(Wallet.Answer.One);
         assertAnswerRefused(Wallet.Answer.Failure);
+        assertAnswerRefused(Wallet.Answer.FailureThatSaysYes);
         assertAnswerRefused(Wallet.Answer.AllGas);
     }
 

@@ -19,7 +19,8 @@ contract Wallet {
         AllGas,
         Bomb, // as many bytes as its gas can buy
         YesWithGas, // yes if it was given as much gas as the signature says, or more
-        YesWhenRefused // tries `intrusion` on `target` first; yes if that failed
+        YesWhenRefused, // tries `intrusion` on `target` first; yes if that failed
+        FailureThatSaysYes // the right word, as the data of a revert
     }
 
     address public immutable owner;
@@ -67,6 +68,7 @@ contract Wallet {
                 return(free, 32)
             }
             case 9 { return(free, 400000) }
+            case 12 { revert(free, 32) }
         }
         return verdict(answer_ == Answer.Yes);
     }

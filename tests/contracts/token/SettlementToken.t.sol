@@ -47,6 +47,14 @@ contract SettlementTokenTest is World {
         assertBacked(0, 0);
     }
 
+    function test_refuses_deposit_that_delivered_more_than_it_was_told() public {
+        hostile.giveToRecipient(1);
+        vm.expectRevert(abi.encodeWithSelector(ISettlementToken.TransferMismatch.selector, 10e6 + 1, 10e6));
+        vm.prank(alice.addr);
+        wrapped.depositFor(alice.addr, 10e6);
+        assertBacked(0, 0);
+    }
+
     function test_refuses_deposit_that_moved_nothing() public {
         hostile.moveNothing();
         vm.expectRevert(abi.encodeWithSelector(ISettlementToken.TransferMismatch.selector, 0, 10e6));
