@@ -87,6 +87,7 @@ contract TypedDataTest is Test {
             bytes memory encoded = vm.parseJsonBytes(json, string.concat(vector, ".encoded"));
             bytes32 digest = digestOf(encoded);
 
+            // forge-lint: disable-next-line(unsafe-typecast) the first word is all that is meant
             assertEq(bytes32(encoded), typeHash, "the type hash in front");
             assertEq(keccak256(encoded), vm.parseJsonBytes32(json, string.concat(vector, ".structHash")), "struct hash");
             assertEq(digest, vm.parseJsonBytes32(json, string.concat(vector, ".digest")), "digest");
