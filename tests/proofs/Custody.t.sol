@@ -26,7 +26,7 @@ contract CustodyProof is Proof {
     }
 
     /// @notice No call of anybody else changes a notice of a payer, and none but a withdrawal lowers the tokens that
-    /// the escrow holds. Of a claim, the next check; charges are left out.
+    /// the escrow holds. Of claims, the next checks; charges and `claimFromContracts` are left out.
     /// @dev Bounds: any state, time, lane, caller, function and arguments; arrays of one, bytes of 65. Assumes: the
     /// escrow does not call itself.
     /// @custom:halmos --default-array-lengths 1 --default-bytes-lengths 65
@@ -49,6 +49,21 @@ contract CustodyProof is Proof {
         Signed memory signed
     ) external {
         compare(caller, any, abi.encodeCall(escrow.claim, (payee, row(payer, signed))), false);
+    }
+
+    /// @notice Nor does `settle`.
+    /// @dev Bounds: one batch of one row; any state, time, lane, caller, payee and row. Assumes: the escrow does not
+    /// call itself.
+    function check_settle_changes_no_notice_and_no_tokens(
+        address caller,
+        Pair memory any,
+        address payer,
+        address payee,
+        Signed memory signed
+    ) external {
+        Batch[] memory batches = new Batch[](1);
+        batches[0] = Batch(payee, row(payer, signed));
+        compare(caller, any, abi.encodeWithSelector(escrow.settle.selector, batches), false);
     }
 
     function compare(address caller, Pair memory any, bytes memory data, bool isWithdrawal) private {

@@ -4,7 +4,7 @@ pragma solidity 0.8.35;
 import {IPrepaymentEscrow} from "../../contracts/src/interfaces/IPrepaymentEscrow.sol";
 import {Logic, Proof} from "./Proof.sol";
 
-/// @title What the other proofs assume of delegates, kept by every call
+/// @title What the other proofs assume of delegates, kept by every call but claims and charges
 contract DelegateProof is Proof {
     using Logic for bool;
 

@@ -52,6 +52,40 @@ contract NoticeProof is Proof {
         assert(isLane(any, payer, payee).or(isSame(before, held(any))));
     }
 
+    /// @notice A notice ends exactly one notice period from now, whatever stood before; of amount 0 it takes back what
+    /// stood. The lane stays as it is, and whoever announces more than it holds is refused.
+    /// @dev Bounds: any state, time, caller, lane, amount. Assumes: times as in `Proof`.
+    function check_a_notice_ends_one_period_from_now_whatever_stood(address payer, address payee, uint96 amount)
+        external
+    {
+        Held memory before = held(Pair(payer, payee));
+        vm.prank(payer);
+
+        (bool ok,) = address(escrow).call(abi.encodeCall(escrow.thaw, (payee, amount)));
+
+        Held memory now_ = held(Pair(payer, payee));
+        unchecked {
+            uint256 endsAt = Logic.either(amount == 0, 0, block.timestamp + NOTICE);
+            bool isStarted = (now_.amount == amount).and(now_.endsAt == endsAt);
+            assert(ok == (amount <= before.deposit));
+            assert(Logic.implies(ok, isStarted).and(ok.or(hasSameNotice(before, now_))));
+            assert((now_.deposit == before.deposit).and(now_.paid == before.paid));
+        }
+    }
+
+    /// @notice Of any other lane a notice changes nothing.
+    /// @dev Bounds: any state, time, caller, lane, amount, other lane. Assumes: nothing.
+    function check_a_notice_touches_no_other_lane(address payer, address payee, uint96 amount, Pair memory any)
+        external
+    {
+        Held memory before = held(any);
+        vm.prank(payer);
+
+        escrow.thaw(payee, amount);
+
+        assert(isLane(any, payer, payee).or(isSame(before, held(any))));
+    }
+
     /// @notice Whatever was announced before, after `thaw` nothing can be withdrawn for the length of a notice.
     /// @dev Bounds: any state, two times, caller, lane, amount, recipient. Assumes: times as in `Proof`.
     function check_nothing_leaves_before_the_notice_ends(address payer, address payee, uint96 amount, address to)

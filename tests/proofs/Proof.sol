@@ -52,11 +52,15 @@ library Logic {
 
 /// @title The escrow in any state, at any time
 /// @notice All storage of the escrow and of its token is unknown, so what a check says of one call it says of every
-/// call in every history. A state is held to no more than what each check assumes by name; `Delegate.t.sol` and
-/// `Deposit.t.sol` prove that every call keeps what is assumed.
+/// call in every history. A state is held to no more than what each check assumes by name. Of what is assumed:
+/// - Delegates: `Delegate.t.sol` shows that no call breaks it, claims and charges left out. Neither writes delegates,
+///   but no proof says so.
+/// - Lanes that fit 96 bits: `Deposit.t.sol` shows that after a deposit the escrow holds at most 2^96 - 1 tokens. That
+///   the lanes together hold no more than the escrow is an invariant of `tests/contracts`, and not proved.
+/// - Spare bits of a lane that are 0: `Claim.t.sol` shows it of claims. Of other calls it is not proved.
 ///
-/// The actors are five fixed addresses. That loses nothing: the escrow does no arithmetic with addresses, it only
-/// compares them and looks things up by them, so whatever holds of five that differ holds of any five. Where two of
+/// The actors are four fixed addresses. That loses nothing: the escrow does no arithmetic with addresses, it only
+/// compares them and looks things up by them, so whatever holds of four that differ holds of any four. Where two of
 /// them are one, or one is the zero address, a check of its own says what happens.
 ///
 /// Common bounds: ecrecover and keccak256 are functions of which nothing is known but that equal inputs give equal
@@ -72,7 +76,6 @@ abstract contract Proof {
     address internal constant OTHER_PAYER = address(uint160(uint256(keccak256("other payer"))));
     address internal constant PAYEE = address(uint160(uint256(keccak256("payee"))));
     address internal constant SUBMITTER = address(uint160(uint256(keccak256("submitter"))));
-    address internal constant RECIPIENT = address(uint160(uint256(keccak256("recipient"))));
 
     /// @dev Where the mapping of lanes lies (`forge inspect PrepaymentEscrow storageLayout`); `Claim.t.sol` checks it.
     uint256 internal constant LANES_SLOT = 3;
@@ -152,7 +155,7 @@ abstract contract Proof {
 
     // ------------------------------------------------------------------------------------------------ assuming
 
-    /// @dev No sum of the lanes at hand exceeds 96 bits: `EscrowFull` sees to it (`Deposit.t.sol`).
+    /// @dev No sum of the lanes at hand exceeds 96 bits: `EscrowFull` sees to it, if lanes hold no more than tokens.
     function assumeFits(uint256 sum) internal pure {
         vm.assume(sum <= type(uint96).max);
     }
