@@ -12,6 +12,7 @@ contract AllLawsTest is Campaign {
     /// forge-config: default.invariant.check_interval = 8
     /// forge-config: deep.invariant.runs = 2000
     /// forge-config: deep.invariant.depth = 250
+    /// forge-config: deep.invariant.check_interval = 125
     function invariant_all_laws_hold() external {
         laws.all();
     }
@@ -26,6 +27,7 @@ contract AllLawsAgainTest is Campaign {
     /// forge-config: default.invariant.check_interval = 8
     /// forge-config: deep.invariant.runs = 2000
     /// forge-config: deep.invariant.depth = 250
+    /// forge-config: deep.invariant.check_interval = 125
     function invariant_all_laws_hold() external {
         laws.all();
     }
