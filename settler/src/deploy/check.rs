@@ -4,9 +4,10 @@
 use std::fmt::Debug;
 
 use alloy::contract::Error;
-use alloy::primitives::{Address, U256, fixed_bytes};
+use alloy::primitives::{Address, fixed_bytes};
 use alloy::providers::DynProvider;
 use alloy::sol_types::Eip712Domain;
+use minus_bindings::typed::token_domain;
 use minus_bindings::{Amount, Deployment, PrepaymentEscrow, RoutingTable, SettlementToken};
 
 use super::error::DeployError;
@@ -23,7 +24,7 @@ pub async fn check(provider: &DynProvider, network: &Deployment) -> Result<(), D
     let asked = Asked { contract: "SettlementToken", address: network.token, provider };
     asked.answers("underlying", token.underlying().call().await, network.reserve)?;
     asked.answers("decimals", token.decimals().call().await, Amount::DECIMALS)?;
-    let domain = token_domain(network);
+    let domain = token_domain(network.chain_id, network.token);
     asked.answers("DOMAIN_SEPARATOR", token.DOMAIN_SEPARATOR().call().await, domain.separator())?;
     asked.has_domain(&domain).await?;
 
@@ -37,12 +38,6 @@ pub async fn check(provider: &DynProvider, network: &Deployment) -> Result<(), D
     let asked = Asked { contract: "RoutingTable", address: network.routing_table, provider };
     asked.answers("escrow", routing_table.escrow().call().await, network.escrow)?;
     asked.has_domain(&network.routing_domain()).await
-}
-
-/// The domain of the settlement token's permits.
-fn token_domain(network: &Deployment) -> Eip712Domain {
-    let (name, version) = ("Layer Minus Dollar".into(), "1".into());
-    Eip712Domain::new(Some(name), Some(version), Some(U256::from(network.chain_id)), Some(network.token), None)
 }
 
 /// The contract that is asked.
