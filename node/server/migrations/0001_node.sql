@@ -1,51 +1,51 @@
--- The store of one node. Amounts and byte counts are decimal text: they are wider than SQLite's integers.
--- Addresses are 20 bytes, hashes 32. Times are seconds since 1970.
+-- The store of one node, for SQLite and PostgreSQL alike. Amounts and byte counts are decimal text: they are wider than
+-- the databases' integers. Addresses are 20 bytes, hashes 32. Times are seconds since 1970, a yes is 1 and a no 0.
 
 -- One row: the prepayment of one payer at this node, whose operator is the payee.
 create table accounts (
-    payer blob primary key check (length(payer) = 20),
+    payer bytea primary key check (length(payer) = 20),
     base text not null,                     -- running total the account was opened at
     vouchered text not null,                -- highest cumulative total accepted; base + due(lines) after each of them
     reserved text not null,                 -- sum of `packets.reserve` over the payer's stored packets
     fronted text not null,                  -- promised to relays beyond what the payer has paid since, base units * 2^30
-    statements integer not null default 0   -- number of the last statement issued
-) strict, without rowid;
+    statements bigint not null default 0   -- number of the last statement issued
+);
 
 -- One row: a wallet this node receives for, and who pays for it.
 create table wallets (
-    wallet blob primary key check (length(wallet) = 20),
-    payer blob not null references accounts (payer),
-    last_seq integer not null default 0,    -- sequence number of the last packet stored
-    entrusted_at integer not null
-) strict, without rowid;
+    wallet bytea primary key check (length(wallet) = 20),
+    payer bytea not null references accounts (payer),
+    last_seq bigint not null default 0,    -- sequence number of the last packet stored
+    entrusted_at bigint not null
+);
 
 -- One row: a packet that waits for its receiver's acknowledgement.
 create table packets (
-    wallet blob not null references wallets (wallet),
-    seq integer not null check (seq > 0),
-    stored_at integer not null,
-    tariff_version integer not null,
-    relayed_in integer not null check (relayed_in in (0, 1)),
+    wallet bytea not null references wallets (wallet),
+    seq bigint not null check (seq > 0),
+    stored_at bigint not null,
+    tariff_version bigint not null,
+    relayed_in bigint not null check (relayed_in in (0, 1)),
     reserve text not null,                  -- the worst case it may still cost
-    packet blob not null,
+    packet bytea not null,
     primary key (wallet, seq)
-) strict;
+);
 create index packets_by_age on packets (stored_at);
 
 -- One row: the id of a packet that was stored once. Rows outlive the packets: a packet is charged once (law 9), and
 -- each row was covered by a prepayment, which bounds the table.
 create table seen_packets (
-    id blob primary key check (length(id) = 32),
-    seen_at integer not null
-) strict, without rowid;
+    id bytea primary key check (length(id) = 32),
+    seen_at bigint not null
+);
 
 -- One row: a version of this node's own tariff that some packet was stored under.
 create table tariffs (
-    version integer primary key,
+    version bigint primary key,
     delivery text not null,
     relay text not null,
     storing text not null
-) strict;
+);
 
 -- One row: running totals under one tariff version, in one book.
 --   customer         owner = payer            acknowledged and charged
@@ -54,8 +54,8 @@ create table tariffs (
 --   owed             owner = relay operator   what this node's operator owes it
 create table lines (
     book text not null check (book in ('customer', 'statement', 'statement_relay', 'owed')),
-    owner blob not null check (length(owner) = 20),
-    tariff_version integer not null,
+    owner bytea not null check (length(owner) = 20),
+    tariff_version bigint not null,
     delivery text not null,
     relay text not null,
     storing text not null,
@@ -63,119 +63,119 @@ create table lines (
     relayed text not null,
     byte_seconds text not null,
     primary key (book, owner, tariff_version)
-) strict, without rowid;
+);
 
 -- One row: the latest statement of an account. Only this one can be acknowledged.
 create table statements (
-    payer blob primary key references accounts (payer),
-    number integer not null,
-    wallet blob not null,
-    through integer not null,               -- covers the wallet's packets up to this sequence number
-    at integer not null,
+    payer bytea primary key references accounts (payer),
+    number bigint not null,
+    wallet bytea not null,
+    through bigint not null,               -- covers the wallet's packets up to this sequence number
+    at bigint not null,
     base text not null,
     total text not null,
-    relay blob check (length(relay) = 20),  -- the relay node whose session the subscription ran through
-    acknowledged integer not null default 0 check (acknowledged in (0, 1))
-) strict, without rowid;
+    relay bytea check (length(relay) = 20),  -- the relay node whose session the subscription ran through
+    acknowledged bigint not null default 0 check (acknowledged in (0, 1))
+);
 
 -- One row: the best voucher of a lane, and whether this node's settler has it. The outbox is the rows not handed over.
 create table vouchers (
-    payer blob not null check (length(payer) = 20),
-    payee blob not null check (length(payee) = 20),
+    payer bytea not null check (length(payer) = 20),
+    payee bytea not null check (length(payee) = 20),
     cumulative text not null,
-    signature blob not null check (length(signature) = 65),
-    handed_over integer not null default 0 check (handed_over in (0, 1)),
+    signature bytea not null check (length(signature) = 65),
+    handed_over bigint not null default 0 check (handed_over in (0, 1)),
     primary key (payer, payee)
-) strict, without rowid;
+);
 
 -- One row: a command that was obeyed, kept until it is too old to be replayed.
 create table commands (
-    id blob primary key check (length(id) = 32),
-    seen_at integer not null
-) strict, without rowid;
+    id bytea primary key check (length(id) = 32),
+    seen_at bigint not null
+);
 create index commands_by_age on commands (seen_at);
 
 -- One row: a session that a relay opened here by its signature. The token itself is not kept.
 create table peer_sessions (
-    token_hash blob primary key check (length(token_hash) = 32),
-    relay blob not null check (length(relay) = 20),
-    operator blob not null check (length(operator) = 20),
-    expires_at integer not null
-) strict, without rowid;
+    token_hash bytea primary key check (length(token_hash) = 32),
+    relay bytea not null check (length(relay) = 20),
+    operator bytea not null check (length(operator) = 20),
+    expires_at bigint not null
+);
 create index peer_sessions_by_relay on peer_sessions (relay);
 
 -- One row: what this node, as agent, owes one relay operator. The lines are in book 'owed'.
 create table owed (
-    relay_operator blob primary key check (length(relay_operator) = 20),
+    relay_operator bytea primary key check (length(relay_operator) = 20),
     base text not null,
     vouchered text not null                 -- highest cumulative total this node signed for it
-) strict, without rowid;
+);
 
 -- One row: this agent's count of the bytes exchanged with one relay node.
 create table owed_counts (
-    relay blob primary key check (length(relay) = 20),
-    relay_operator blob not null,
+    relay bytea primary key check (length(relay) = 20),
+    relay_operator bytea not null,
     inbound_bytes text not null,
     outbound_bytes text not null
-) strict, without rowid;
+);
 
 -- One row: this relay's count of the bytes exchanged with one agent node, and how far the agent has confirmed it.
 create table earned (
-    agent blob primary key check (length(agent) = 20),
-    agent_operator blob not null check (length(agent_operator) = 20),
+    agent bytea primary key check (length(agent) = 20),
+    agent_operator bytea not null check (length(agent_operator) = 20),
     inbound_bytes text not null,
     outbound_bytes text not null,
     inbound_confirmed text not null,
     outbound_confirmed text not null,
     outbound_written_off text not null,     -- pushed through this relay, never acknowledged
     vouchered text not null                 -- highest cumulative total accepted
-) strict, without rowid;
+);
 
 -- One row in all: the last block whose events this store contains.
 create table chain_cursor (
-    id integer primary key check (id = 1),
-    block integer not null,
-    hash blob not null check (length(hash) = 32)
-) strict;
+    id bigint primary key check (id = 1),
+    block bigint not null,
+    hash bytea not null check (length(hash) = 32)
+);
 
 -- One row: a node of the routing table.
 create table chain_nodes (
-    node blob primary key check (length(node) = 20),
-    operator blob not null,
-    retired_at integer not null,
-    sealing_key blob not null check (length(sealing_key) = 64),
+    node bytea primary key check (length(node) = 20),
+    operator bytea not null,
+    retired_at bigint not null,
+    sealing_key bytea not null check (length(sealing_key) = 64),
     delivery text not null,
     relay text not null,
     storing text not null,
-    tariff_version integer not null,
+    tariff_version bigint not null,
     next_delivery text not null,
     next_relay text not null,
     next_storing text not null,
-    next_from integer not null,
+    next_from bigint not null,
     endpoint text not null
-) strict, without rowid;
+);
 
 -- One row: a wallet's route. A higher nonce is newer.
 create table chain_routes (
-    wallet blob primary key check (length(wallet) = 20),
-    agent blob not null check (length(agent) = 20),
-    nonce integer not null
-) strict, without rowid;
+    wallet bytea primary key check (length(wallet) = 20),
+    agent bytea not null check (length(agent) = 20),
+    nonce bigint not null
+);
 
 -- One row: a lane this node has to do with. Payee zero is the payer's open balance.
 create table chain_lanes (
-    payer blob not null check (length(payer) = 20),
-    payee blob not null check (length(payee) = 20),
+    payer bytea not null check (length(payer) = 20),
+    payee bytea not null check (length(payee) = 20),
     deposit text not null,
     paid text not null,
     thawing text not null,
     primary key (payer, payee)
-) strict, without rowid;
+);
 
 -- One row: a signer this node has met, and whether the payer authorises it now.
 create table chain_delegates (
-    payer blob not null check (length(payer) = 20),
-    signer blob not null check (length(signer) = 20),
-    authorized integer not null check (authorized in (0, 1)),
+    payer bytea not null check (length(payer) = 20),
+    signer bytea not null check (length(signer) = 20),
+    authorized bigint not null check (authorized in (0, 1)),
     primary key (payer, signer)
-) strict, without rowid;
+);

@@ -21,6 +21,9 @@ pub struct Config {
     pub password_file: Option<PathBuf>,
     /// Where the store lives. Created if absent.
     pub data_dir: PathBuf,
+    /// The PostgreSQL database to keep the store in, instead of an SQLite file in `data_dir`.
+    #[serde(default, skip_serializing)]
+    pub database_url: Option<DatabaseUrl>,
     /// Where packets are accepted.
     #[serde(default = "defaults::listen")]
     pub listen: SocketAddr,
@@ -74,6 +77,7 @@ impl Config {
             keystore,
             password_file: None,
             data_dir,
+            database_url: None,
             listen: defaults::listen(),
             admin_listen: defaults::admin_listen(),
             settler_url: None,
@@ -89,6 +93,39 @@ impl Config {
             view_stale_after: defaults::view_stale_after(),
             confirmations: 0,
         }
+    }
+}
+
+/// `postgres://user:password@host/database`. What it holds is shown to nobody but the database.
+#[derive(Clone)]
+pub struct DatabaseUrl(Url);
+
+impl DatabaseUrl {
+    pub(crate) const fn reveal(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseUrl")
+    }
+}
+
+impl std::str::FromStr for DatabaseUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => Ok(Self(url)),
+            _ => Err("database_url is not of the form postgres://user:password@host/database"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DatabaseUrl {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -3,7 +3,7 @@
 //! - [`config`] — what an operator may set; [`keys`] — the node key
 //! - `http` — the public surface: one POST, told apart by the packet's address
 //! - `agent` — what an agent decides (pure); `relay` — what a relay holds against agents
-//! - `store` — SQLite, one writer; `chain` — the view of routing table and escrow
+//! - `store` — SQLite or PostgreSQL, one writer; `chain` — the view of routing table and escrow
 //! - `handover` — vouchers to the settler; `retention` — what expires; `egress` — connections to strangers
 //! - `admin`, `metrics` — for the operator
 
@@ -118,7 +118,9 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
     let deployment = Deployment::from_json(&text).map_err(|error| StartError::Deployment(error.to_string()))?;
     let key = NodeKey::open(&config.keystore, &Password::obtain(config.password_file.as_deref())?)?;
     std::fs::create_dir_all(&config.data_dir).map_err(file(&config.data_dir))?;
-    let (store, writer) = Store::open(&config.data_dir).await.map_err(|error| StartError::Store(error.to_string()))?;
+    let (store, writer) = Store::open(&config.data_dir, config.database_url.as_ref())
+        .await
+        .map_err(|error| StartError::Store(error.to_string()))?;
     let reader = Reader::new(&config.rpc_urls, deployment, config.confirmations)
         .map_err(|error| StartError::Client(error.to_string()))?;
     let egress = Egress::new(config.allow_private_endpoints).map_err(|error| StartError::Client(error.to_string()))?;

@@ -1,13 +1,12 @@
 //! Commands that were obeyed. The row is written in the transaction that obeys, so a replay finds it.
 
 use alloy::primitives::B256;
-use sqlx::SqliteConnection;
 
-use super::{StoreError, convert::integer};
+use super::{Connection, StoreError, convert::integer};
 
 /// Marks the command as obeyed. False when it was before.
-pub(crate) async fn first_time(connection: &mut SqliteConnection, id: B256, now_s: u64) -> Result<bool, StoreError> {
-    let done = sqlx::query("insert or ignore into commands values (?, ?)")
+pub(crate) async fn first_time(connection: &mut Connection, id: B256, now_s: u64) -> Result<bool, StoreError> {
+    let done = sqlx::query("insert into commands values ($1, $2) on conflict do nothing")
         .bind(id.to_vec())
         .bind(integer(now_s)?)
         .execute(connection)
@@ -16,8 +15,8 @@ pub(crate) async fn first_time(connection: &mut SqliteConnection, id: B256, now_
 }
 
 /// Forgets what is too old to be accepted again anyway.
-pub(crate) async fn forget(connection: &mut SqliteConnection, before_s: u64) -> Result<u64, StoreError> {
+pub(crate) async fn forget(connection: &mut Connection, before_s: u64) -> Result<u64, StoreError> {
     let done =
-        sqlx::query("delete from commands where seen_at < ?").bind(integer(before_s)?).execute(connection).await?;
+        sqlx::query("delete from commands where seen_at < $1").bind(integer(before_s)?).execute(connection).await?;
     Ok(done.rows_affected())
 }

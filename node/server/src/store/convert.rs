@@ -38,7 +38,16 @@ pub(crate) fn version(column: i64) -> Result<u32, StoreError> {
     u32::try_from(column).map_err(|_| StoreError::Corrupt("tariff version"))
 }
 
-/// A value as SQLite's integer. What a peer may say can be wider; such a value is refused.
+/// A yes or no as a column: both databases have integers, only one has truth.
+pub(crate) fn flag(column: i64) -> Result<bool, StoreError> {
+    match column {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(StoreError::Corrupt("flag")),
+    }
+}
+
+/// A value as the databases' integer. What a peer may say can be wider; such a value is refused.
 pub(crate) fn integer(value: u64) -> Result<i64, StoreError> {
     i64::try_from(value).map_err(|_| StoreError::Range("integer"))
 }

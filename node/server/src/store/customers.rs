@@ -2,10 +2,9 @@
 
 use alloy::primitives::Address;
 use minus_bindings::Amount;
-use sqlx::SqliteConnection;
 
 use super::{
-    StoreError,
+    Connection, StoreError,
     convert::{address, amount, amount_column, count, integer, unsigned},
 };
 use crate::agent::{front::Fronted, lane::Lane};
@@ -35,10 +34,10 @@ pub(crate) struct Wallet {
 
 /// The wallet, if it is entrusted to this node.
 pub(crate) async fn wallet<'e>(
-    executor: impl sqlx::SqliteExecutor<'e>,
+    executor: impl sqlx::AnyExecutor<'e>,
     wallet: Address,
 ) -> Result<Option<Wallet>, StoreError> {
-    let row: Option<(Vec<u8>, i64)> = sqlx::query_as("select payer, last_seq from wallets where wallet = ?")
+    let row: Option<(Vec<u8>, i64)> = sqlx::query_as("select payer, last_seq from wallets where wallet = $1")
         .bind(wallet.to_vec())
         .fetch_optional(executor)
         .await?;
@@ -60,11 +59,11 @@ fn account_of((payer, base, vouchered, reserved, fronted, statements): AccountRo
 
 /// The account of a payer.
 pub(crate) async fn account<'e>(
-    executor: impl sqlx::SqliteExecutor<'e>,
+    executor: impl sqlx::AnyExecutor<'e>,
     payer: Address,
 ) -> Result<Option<Account>, StoreError> {
     let row: Option<AccountRow> =
-        sqlx::query_as("select payer, base, vouchered, reserved, fronted, statements from accounts where payer = ?")
+        sqlx::query_as("select payer, base, vouchered, reserved, fronted, statements from accounts where payer = $1")
             .bind(payer.to_vec())
             .fetch_optional(executor)
             .await?;
@@ -72,7 +71,7 @@ pub(crate) async fn account<'e>(
 }
 
 /// Every account, for the operator's eyes.
-pub(crate) async fn accounts<'e>(executor: impl sqlx::SqliteExecutor<'e>) -> Result<Vec<Account>, StoreError> {
+pub(crate) async fn accounts<'e>(executor: impl sqlx::AnyExecutor<'e>) -> Result<Vec<Account>, StoreError> {
     let rows: Vec<AccountRow> =
         sqlx::query_as("select payer, base, vouchered, reserved, fronted, statements from accounts order by payer")
             .fetch_all(executor)
@@ -81,8 +80,8 @@ pub(crate) async fn accounts<'e>(executor: impl sqlx::SqliteExecutor<'e>) -> Res
 }
 
 /// Writes an account's numbers back.
-pub(crate) async fn save_account(connection: &mut SqliteConnection, account: &Account) -> Result<(), StoreError> {
-    sqlx::query("update accounts set vouchered = ?, reserved = ?, fronted = ?, statements = ? where payer = ?")
+pub(crate) async fn save_account(connection: &mut Connection, account: &Account) -> Result<(), StoreError> {
+    sqlx::query("update accounts set vouchered = $1, reserved = $2, fronted = $3, statements = $4 where payer = $5")
         .bind(amount_column(account.vouchered))
         .bind(amount_column(account.reserved))
         .bind(account.fronted.0.to_string())
@@ -108,7 +107,7 @@ pub(crate) enum Entrusted {
 /// Opens the payer's account if it has none, and puts the wallet on it. A wallet that changes its payer takes what is
 /// stored for it along: the new payer consented to that, and its lane must cover it.
 pub(crate) async fn entrust(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     entrusted: Address,
     payer: Address,
     declared: Amount,
@@ -122,7 +121,7 @@ pub(crate) async fn entrust(
             if base >= lane.limit() {
                 return Ok(Entrusted::Unfunded);
             }
-            sqlx::query("insert into accounts values (?, ?, ?, '0', '0', 0)")
+            sqlx::query("insert into accounts values ($1, $2, $3, '0', '0', 0)")
                 .bind(payer.to_vec())
                 .bind(amount_column(base))
                 .bind(amount_column(base))
@@ -143,13 +142,13 @@ pub(crate) async fn entrust(
         to.reserved = to.reserved.checked_add(moving).ok_or(StoreError::Range("reserve"))?;
         save_account(connection, &to).await?;
         // What was billed to the old payer and not acknowledged is billed anew.
-        sqlx::query("delete from statements where payer = ? and wallet = ?")
+        sqlx::query("delete from statements where payer = $1 and wallet = $2")
             .bind(from.payer.to_vec())
             .bind(entrusted.to_vec())
             .execute(&mut *connection)
             .await?;
     }
-    sqlx::query("insert into wallets values (?, ?, 0, ?) on conflict (wallet) do update set payer = excluded.payer")
+    sqlx::query("insert into wallets values ($1, $2, 0, $3) on conflict (wallet) do update set payer = excluded.payer")
         .bind(entrusted.to_vec())
         .bind(payer.to_vec())
         .bind(integer(now_s)?)
@@ -158,8 +157,8 @@ pub(crate) async fn entrust(
     Ok(Entrusted::Yes { base: to.base })
 }
 
-async fn reserved_for(connection: &mut SqliteConnection, wallet: Address) -> Result<Amount, StoreError> {
-    let reserves: Vec<String> = sqlx::query_scalar("select reserve from packets where wallet = ?")
+async fn reserved_for(connection: &mut Connection, wallet: Address) -> Result<Amount, StoreError> {
+    let reserves: Vec<String> = sqlx::query_scalar("select reserve from packets where wallet = $1")
         .bind(wallet.to_vec())
         .fetch_all(connection)
         .await?;

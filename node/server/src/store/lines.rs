@@ -2,10 +2,9 @@
 
 use alloy::primitives::Address;
 use minus_protocol::{LINES_MAX, Meter, MeterLine, Tariff};
-use sqlx::SqliteConnection;
 
 use super::{
-    StoreError,
+    Connection, StoreError,
     convert::{count, price, version},
 };
 
@@ -37,13 +36,13 @@ type Row = (i64, String, String, String, String, String, String);
 
 /// All lines of one owner, oldest tariff first.
 pub(crate) async fn load(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     book: Book,
     owner: Address,
 ) -> Result<Vec<MeterLine>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "select tariff_version, delivery, relay, storing, delivered, relayed, byte_seconds
-         from lines where book = ? and owner = ? order by tariff_version",
+         from lines where book = $1 and owner = $2 order by tariff_version",
     )
     .bind(book.word())
     .bind(owner.to_vec())
@@ -64,21 +63,21 @@ fn line(
 
 /// Makes `lines` all that stands in that book for that owner.
 pub(crate) async fn replace(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     book: Book,
     owner: Address,
     lines: &[MeterLine],
 ) -> Result<(), StoreError> {
-    sqlx::query("delete from lines where book = ? and owner = ?")
+    sqlx::query("delete from lines where book = $1 and owner = $2")
         .bind(book.word())
         .bind(owner.to_vec())
         .execute(&mut *connection)
         .await?;
     for line in lines {
-        sqlx::query("insert into lines values (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        sqlx::query("insert into lines values ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
             .bind(book.word())
             .bind(owner.to_vec())
-            .bind(line.tariff_version)
+            .bind(i64::from(line.tariff_version))
             .bind(line.tariff.delivery.to_string())
             .bind(line.tariff.relay.to_string())
             .bind(line.tariff.storing.to_string())

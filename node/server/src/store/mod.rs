@@ -1,5 +1,7 @@
-//! Everything the node must not forget: one SQLite file, one writer, any number of readers.
+//! Everything the node must not forget: one database, one writer, any number of readers. SQLite by default, PostgreSQL
+//! by URL, one set of SQL for both.
 //!
+//! - `database` — opens either, with the settings that law 8 asks for
 //! - `writer` — the single writer task: batches what is queued into one transaction (group commit)
 //! - `convert` — addresses, amounts and counts as columns
 //! - `lines` — meter lines of every book
@@ -15,38 +17,41 @@ pub(crate) mod chain;
 pub(crate) mod commands;
 pub(crate) mod convert;
 pub(crate) mod customers;
+mod database;
 pub(crate) mod lines;
 #[cfg(test)]
 mod model;
 pub(crate) mod packets;
 pub(crate) mod peers;
 pub(crate) mod statements;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod vouchers;
 mod writer;
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::AnyPool;
 use tokio::task::JoinHandle;
 
-pub(crate) use writer::Writer;
+use self::database::Database;
+use crate::config::DatabaseUrl;
 
-/// Readers at a time. A reader holds a page cache; more than the machine has cores gains nothing.
-const READERS_MAX: u32 = 8;
-/// How long a reader waits for its connection before the request is refused.
-const READER_WAIT: Duration = Duration::from_secs(5);
-/// How long SQLite itself waits for a lock. Only the start-up of a second process can hold one.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) use sqlx::AnyConnection as Connection;
+pub(crate) use writer::Writer;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// SQLite or the disk refused. Nothing was changed.
+    /// The database or the disk refused. Nothing was changed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
     /// The schema could not be brought up to date.
     #[error("migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// Another process works on this database.
+    #[error("another node works on this database")]
+    Taken,
     /// A column does not hold what this program writes there.
     #[error("corrupt column: {0}")]
     Corrupt(&'static str),
@@ -67,34 +72,23 @@ pub(crate) enum StoreError {
 /// The open store.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    readers: SqlitePool,
+    readers: AnyPool,
     writer: Writer,
 }
 
 impl Store {
     /// Opens, creates and migrates. The returned task ends when the last `Store` is dropped or `close` is called.
-    pub(crate) async fn open(folder: &Path) -> Result<(Self, JoinHandle<()>), StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(folder.join("node.sqlite"))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full) // law 8: a commit survives a power cut
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let writers = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-        sqlx::migrate!("./migrations").run(&writers).await?;
-        let connection = writers.acquire().await?.detach();
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS_MAX)
-            .acquire_timeout(READER_WAIT)
-            .connect_with(options.read_only(true))
-            .await?;
+    pub(crate) async fn open(folder: &Path, url: Option<&DatabaseUrl>) -> Result<(Self, JoinHandle<()>), StoreError> {
+        let database = Database::at(folder, url)?;
+        let mut connection = database.writer().await?;
+        sqlx::migrate!("./migrations").run(&mut connection).await?;
+        let readers = database.readers().await?;
         let (writer, task) = Writer::start(connection);
         Ok((Self { readers, writer }, task))
     }
 
     /// For reading only; sees what is committed.
-    pub(crate) fn readers(&self) -> &SqlitePool {
+    pub(crate) fn readers(&self) -> &AnyPool {
         &self.readers
     }
 
@@ -107,17 +101,5 @@ impl Store {
     pub(crate) async fn close(&self) {
         self.writer.close().await;
         self.readers.close().await;
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod testing {
-    use super::Store;
-
-    /// A store in a folder that goes with the guard.
-    pub(crate) async fn store() -> (Store, tempfile::TempDir) {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let (store, _task) = Store::open(folder.path()).await.expect("a fresh store opens");
-        (store, folder)
     }
 }

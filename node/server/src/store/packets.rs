@@ -6,11 +6,10 @@ use alloy::primitives::{Address, B256};
 use bytes::Bytes;
 use minus_bindings::Amount;
 use minus_protocol::{Carriage, Tariff};
-use sqlx::SqliteConnection;
 
 use super::{
-    StoreError,
-    convert::{address, amount_column, integer, price, unsigned, version},
+    Connection, StoreError,
+    convert::{address, amount_column, flag, integer, price, unsigned, version},
     customers,
     lines::{self, Book},
 };
@@ -60,8 +59,8 @@ pub(crate) enum Stored {
 }
 
 /// Stores the packet, reserves its worst case and books the relay that brought it, all or nothing.
-pub(crate) async fn store(connection: &mut SqliteConnection, arrival: &Arrival) -> Result<Stored, StoreError> {
-    let seen: Option<i64> = sqlx::query_scalar("select 1 from seen_packets where id = ?")
+pub(crate) async fn store(connection: &mut Connection, arrival: &Arrival) -> Result<Stored, StoreError> {
+    let seen: Option<i64> = sqlx::query_scalar("select 1 from seen_packets where id = $1")
         .bind(arrival.id.to_vec())
         .fetch_optional(&mut *connection)
         .await?;
@@ -92,28 +91,28 @@ pub(crate) async fn store(connection: &mut SqliteConnection, arrival: &Arrival) 
     account.reserved = account.reserved.checked_add(reserve).ok_or(StoreError::Range("reserve"))?;
     customers::save_account(connection, &account).await?;
     let seq = wallet.last_seq + 1;
-    sqlx::query("update wallets set last_seq = ? where wallet = ?")
+    sqlx::query("update wallets set last_seq = $1 where wallet = $2")
         .bind(integer(seq)?)
         .bind(arrival.wallet.to_vec())
         .execute(&mut *connection)
         .await?;
-    sqlx::query("insert into packets values (?, ?, ?, ?, ?, ?, ?)")
+    sqlx::query("insert into packets values ($1, $2, $3, $4, $5, $6, $7)")
         .bind(arrival.wallet.to_vec())
         .bind(integer(seq)?)
         .bind(integer(arrival.now_s)?)
-        .bind(arrival.tariff_version)
-        .bind(arrival.relay.is_some())
+        .bind(i64::from(arrival.tariff_version))
+        .bind(i64::from(arrival.relay.is_some()))
         .bind(amount_column(reserve))
         .bind(arrival.packet.to_vec())
         .execute(&mut *connection)
         .await?;
-    sqlx::query("insert into seen_packets values (?, ?)")
+    sqlx::query("insert into seen_packets values ($1, $2)")
         .bind(arrival.id.to_vec())
         .bind(integer(arrival.now_s)?)
         .execute(&mut *connection)
         .await?;
-    sqlx::query("insert or ignore into tariffs values (?, ?, ?, ?)")
-        .bind(arrival.tariff_version)
+    sqlx::query("insert into tariffs values ($1, $2, $3, $4) on conflict do nothing")
+        .bind(i64::from(arrival.tariff_version))
         .bind(arrival.tariff.delivery.to_string())
         .bind(arrival.tariff.relay.to_string())
         .bind(arrival.tariff.storing.to_string())
@@ -140,22 +139,22 @@ pub(crate) struct Waiting {
     pub(crate) packet: Bytes,
 }
 
-type WaitingRow = (i64, i64, i64, bool, Vec<u8>);
+type WaitingRow = (i64, i64, i64, i64, Vec<u8>);
 
 /// The first packets of a wallet beyond `after`, in order.
 pub(crate) async fn waiting<'e>(
-    executor: impl sqlx::SqliteExecutor<'e>,
+    executor: impl sqlx::AnyExecutor<'e>,
     wallet: Address,
     after: u64,
     count_max: u32,
 ) -> Result<Vec<Waiting>, StoreError> {
     let rows: Vec<WaitingRow> = sqlx::query_as(
         "select seq, stored_at, tariff_version, relayed_in, packet
-         from packets where wallet = ? and seq > ? order by seq limit ?",
+         from packets where wallet = $1 and seq > $2 order by seq limit $3",
     )
     .bind(wallet.to_vec())
     .bind(integer(after.min(i64::MAX.unsigned_abs()))?)
-    .bind(count_max)
+    .bind(i64::from(count_max))
     .fetch_all(executor)
     .await?;
     rows.into_iter()
@@ -164,7 +163,7 @@ pub(crate) async fn waiting<'e>(
                 seq: unsigned(seq)?,
                 stored_at: unsigned(stored_at)?,
                 tariff_version: version(tariff_version)?,
-                relayed_in,
+                relayed_in: flag(relayed_in)?,
                 packet: packet.into(),
             })
         })
@@ -173,12 +172,12 @@ pub(crate) async fn waiting<'e>(
 
 /// Deletes a wallet's packets up to `through` and gives back the sum of their reserves.
 pub(crate) async fn delete_through(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     wallet: Address,
     through: u64,
 ) -> Result<Amount, StoreError> {
     let reserves: Vec<String> =
-        sqlx::query_scalar("delete from packets where wallet = ? and seq <= ? returning reserve")
+        sqlx::query_scalar("delete from packets where wallet = $1 and seq <= $2 returning reserve")
             .bind(wallet.to_vec())
             .bind(integer(through)?)
             .fetch_all(connection)
@@ -187,10 +186,10 @@ pub(crate) async fn delete_through(
 }
 
 /// Deletes some packets stored before `before_s`, unpaid, and releases their reserves. Returns how many.
-pub(crate) async fn expire(connection: &mut SqliteConnection, before_s: u64) -> Result<usize, StoreError> {
+pub(crate) async fn expire(connection: &mut Connection, before_s: u64) -> Result<usize, StoreError> {
     let rows: Vec<(Vec<u8>, i64, String, Vec<u8>)> = sqlx::query_as(
         "select p.wallet, p.seq, p.reserve, w.payer from packets p join wallets w using (wallet)
-         where p.stored_at < ? order by p.stored_at limit ?",
+         where p.stored_at < $1 order by p.stored_at limit $2",
     )
     .bind(integer(before_s)?)
     .bind(EXPIRY_BATCH_MAX)
@@ -199,7 +198,7 @@ pub(crate) async fn expire(connection: &mut SqliteConnection, before_s: u64) -> 
     let mut released = BTreeMap::<Address, Vec<String>>::new();
     let expired = rows.len();
     for (wallet, seq, reserve, payer) in rows {
-        sqlx::query("delete from packets where wallet = ? and seq = ?")
+        sqlx::query("delete from packets where wallet = $1 and seq = $2")
             .bind(wallet)
             .bind(seq)
             .execute(&mut *connection)
@@ -215,13 +214,13 @@ pub(crate) async fn expire(connection: &mut SqliteConnection, before_s: u64) -> 
 }
 
 /// How many packets are stored: for metrics.
-pub(crate) async fn count<'e>(executor: impl sqlx::SqliteExecutor<'e>) -> Result<u64, StoreError> {
+pub(crate) async fn count<'e>(executor: impl sqlx::AnyExecutor<'e>) -> Result<u64, StoreError> {
     let count: i64 = sqlx::query_scalar("select count(*) from packets").fetch_one(executor).await?;
     unsigned(count)
 }
 
 /// This node's own tariff versions that packets were stored under.
-pub(crate) async fn tariffs(connection: &mut SqliteConnection) -> Result<BTreeMap<u32, Tariff>, StoreError> {
+pub(crate) async fn tariffs(connection: &mut Connection) -> Result<BTreeMap<u32, Tariff>, StoreError> {
     let rows: Vec<(i64, String, String, String)> =
         sqlx::query_as("select version, delivery, relay, storing from tariffs").fetch_all(connection).await?;
     rows.into_iter()
@@ -234,13 +233,13 @@ pub(crate) async fn tariffs(connection: &mut SqliteConnection) -> Result<BTreeMa
 
 /// The bill-relevant facts of a wallet's packets up to `through`.
 pub(crate) async fn carriages(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     wallet: Address,
     through: u64,
 ) -> Result<Vec<Carriage>, StoreError> {
-    let rows: Vec<(i64, i64, i64, bool)> = sqlx::query_as(
+    let rows: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
         "select length(packet), stored_at, tariff_version, relayed_in
-         from packets where wallet = ? and seq <= ? order by seq",
+         from packets where wallet = $1 and seq <= $2 order by seq",
     )
     .bind(wallet.to_vec())
     .bind(integer(through.min(i64::MAX.unsigned_abs()))?)
@@ -252,7 +251,7 @@ pub(crate) async fn carriages(
                 bytes: unsigned(bytes)?,
                 stored_at: unsigned(stored_at)?,
                 tariff_version: version(tariff_version)?,
-                relayed_in,
+                relayed_in: flag(relayed_in)?,
             })
         })
         .collect()

@@ -4,10 +4,9 @@
 use alloy::primitives::{Address, B256};
 use minus_bindings::{Amount, SignedVoucher};
 use minus_protocol::MeterLine;
-use sqlx::SqliteConnection;
 
 use super::{
-    StoreError, commands,
+    Connection, StoreError, commands,
     convert::{address, amount, amount_column, count, integer, unsigned},
     lines::{self, Book},
     packets::Relay,
@@ -33,23 +32,23 @@ pub(crate) struct NewSession {
 }
 
 /// Opens a session, and the account of the relay's operator. False when the command is a replay.
-pub(crate) async fn open_session(connection: &mut SqliteConnection, new: &NewSession) -> Result<bool, StoreError> {
+pub(crate) async fn open_session(connection: &mut Connection, new: &NewSession) -> Result<bool, StoreError> {
     if !commands::first_time(connection, new.command, new.now_s).await? {
         return Ok(false);
     }
     let relay = new.relay;
-    sqlx::query("insert or ignore into owed values (?, ?, ?)")
+    sqlx::query("insert into owed values ($1, $2, $3) on conflict do nothing")
         .bind(relay.operator.to_vec())
         .bind(amount_column(new.base))
         .bind(amount_column(new.base))
         .execute(&mut *connection)
         .await?;
-    sqlx::query("insert or ignore into owed_counts values (?, ?, '0', '0')")
+    sqlx::query("insert into owed_counts values ($1, $2, '0', '0') on conflict do nothing")
         .bind(relay.node.to_vec())
         .bind(relay.operator.to_vec())
         .execute(&mut *connection)
         .await?;
-    sqlx::query("insert into peer_sessions values (?, ?, ?, ?)")
+    sqlx::query("insert into peer_sessions values ($1, $2, $3, $4)")
         .bind(new.token_hash.to_vec())
         .bind(relay.node.to_vec())
         .bind(relay.operator.to_vec())
@@ -57,8 +56,8 @@ pub(crate) async fn open_session(connection: &mut SqliteConnection, new: &NewSes
         .execute(&mut *connection)
         .await?;
     sqlx::query(
-        "delete from peer_sessions where relay = ? and token_hash not in
-         (select token_hash from peer_sessions where relay = ? order by expires_at desc, token_hash = ? desc limit ?)",
+        "delete from peer_sessions where relay = $1 and token_hash not in
+         (select token_hash from peer_sessions where relay = $2 order by expires_at desc, token_hash = $3 desc limit $4)",
     )
     .bind(relay.node.to_vec())
     .bind(relay.node.to_vec())
@@ -71,12 +70,12 @@ pub(crate) async fn open_session(connection: &mut SqliteConnection, new: &NewSes
 
 /// The relay a session belongs to, if it is open.
 pub(crate) async fn session<'e>(
-    executor: impl sqlx::SqliteExecutor<'e>,
+    executor: impl sqlx::AnyExecutor<'e>,
     token_hash: B256,
     now_s: u64,
 ) -> Result<Option<Relay>, StoreError> {
     let row: Option<(Vec<u8>, Vec<u8>)> =
-        sqlx::query_as("select relay, operator from peer_sessions where token_hash = ? and expires_at > ?")
+        sqlx::query_as("select relay, operator from peer_sessions where token_hash = $1 and expires_at > $2")
             .bind(token_hash.to_vec())
             .bind(integer(now_s)?)
             .fetch_optional(executor)
@@ -85,17 +84,14 @@ pub(crate) async fn session<'e>(
 }
 
 /// Deletes sessions that are over.
-pub(crate) async fn forget_sessions(connection: &mut SqliteConnection, now_s: u64) -> Result<(), StoreError> {
-    sqlx::query("delete from peer_sessions where expires_at <= ?").bind(integer(now_s)?).execute(connection).await?;
+pub(crate) async fn forget_sessions(connection: &mut Connection, now_s: u64) -> Result<(), StoreError> {
+    sqlx::query("delete from peer_sessions where expires_at <= $1").bind(integer(now_s)?).execute(connection).await?;
     Ok(())
 }
 
 /// The operator of a relay that once opened a session here.
-pub(crate) async fn operator_of(
-    connection: &mut SqliteConnection,
-    relay: Address,
-) -> Result<Option<Address>, StoreError> {
-    let row: Option<Vec<u8>> = sqlx::query_scalar("select relay_operator from owed_counts where relay = ?")
+pub(crate) async fn operator_of(connection: &mut Connection, relay: Address) -> Result<Option<Address>, StoreError> {
+    let row: Option<Vec<u8>> = sqlx::query_scalar("select relay_operator from owed_counts where relay = $1")
         .bind(relay.to_vec())
         .fetch_optional(connection)
         .await?;
@@ -103,12 +99,9 @@ pub(crate) async fn operator_of(
 }
 
 /// This agent's counts of what one relay brought and took away.
-pub(crate) async fn counts_at_agent(
-    connection: &mut SqliteConnection,
-    relay: Address,
-) -> Result<(u128, u128), StoreError> {
+pub(crate) async fn counts_at_agent(connection: &mut Connection, relay: Address) -> Result<(u128, u128), StoreError> {
     let row: Option<(String, String)> =
-        sqlx::query_as("select inbound_bytes, outbound_bytes from owed_counts where relay = ?")
+        sqlx::query_as("select inbound_bytes, outbound_bytes from owed_counts where relay = $1")
             .bind(relay.to_vec())
             .fetch_optional(connection)
             .await?;
@@ -117,19 +110,23 @@ pub(crate) async fn counts_at_agent(
 
 /// Adds to these counts.
 pub(crate) async fn count_at_agent(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     relay: Relay,
     inbound: u128,
     outbound: u128,
 ) -> Result<(), StoreError> {
     let (inbound_before, outbound_before) = counts_at_agent(connection, relay.node).await?;
-    sqlx::query("insert or replace into owed_counts values (?, ?, ?, ?)")
-        .bind(relay.node.to_vec())
-        .bind(relay.operator.to_vec())
-        .bind(inbound_before.saturating_add(inbound).to_string())
-        .bind(outbound_before.saturating_add(outbound).to_string())
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "insert into owed_counts values ($1, $2, $3, $4) on conflict (relay) do update set
+         relay_operator = excluded.relay_operator, inbound_bytes = excluded.inbound_bytes,
+         outbound_bytes = excluded.outbound_bytes",
+    )
+    .bind(relay.node.to_vec())
+    .bind(relay.operator.to_vec())
+    .bind(inbound_before.saturating_add(inbound).to_string())
+    .bind(outbound_before.saturating_add(outbound).to_string())
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -144,11 +141,8 @@ pub(crate) struct Owed {
 }
 
 /// The account of a relay operator.
-pub(crate) async fn owed(
-    connection: &mut SqliteConnection,
-    relay_operator: Address,
-) -> Result<Option<Owed>, StoreError> {
-    let row: Option<(String, String)> = sqlx::query_as("select base, vouchered from owed where relay_operator = ?")
+pub(crate) async fn owed(connection: &mut Connection, relay_operator: Address) -> Result<Option<Owed>, StoreError> {
+    let row: Option<(String, String)> = sqlx::query_as("select base, vouchered from owed where relay_operator = $1")
         .bind(relay_operator.to_vec())
         .fetch_optional(&mut *connection)
         .await?;
@@ -160,7 +154,7 @@ pub(crate) async fn owed(
 }
 
 /// All relay operators with an account here.
-pub(crate) async fn owed_operators<'e>(executor: impl sqlx::SqliteExecutor<'e>) -> Result<Vec<Address>, StoreError> {
+pub(crate) async fn owed_operators<'e>(executor: impl sqlx::AnyExecutor<'e>) -> Result<Vec<Address>, StoreError> {
     let rows: Vec<Vec<u8>> =
         sqlx::query_scalar("select relay_operator from owed order by relay_operator").fetch_all(executor).await?;
     rows.iter().map(|row| address(row)).collect()
@@ -168,11 +162,11 @@ pub(crate) async fn owed_operators<'e>(executor: impl sqlx::SqliteExecutor<'e>) 
 
 /// Notes the total that a voucher is signed for, before anybody sees it.
 pub(crate) async fn promise(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     relay_operator: Address,
     total: Amount,
 ) -> Result<(), StoreError> {
-    sqlx::query("update owed set vouchered = ? where relay_operator = ?")
+    sqlx::query("update owed set vouchered = $1 where relay_operator = $2")
         .bind(amount_column(total))
         .bind(relay_operator.to_vec())
         .execute(connection)
@@ -229,39 +223,45 @@ fn earned_of(row: EarnedRow) -> Result<Earned, StoreError> {
 
 /// This relay's account with an agent, if it ever carried for it.
 pub(crate) async fn earned<'e>(
-    executor: impl sqlx::SqliteExecutor<'e>,
+    executor: impl sqlx::AnyExecutor<'e>,
     agent: Address,
 ) -> Result<Option<Earned>, StoreError> {
     let row: Option<EarnedRow> =
-        sqlx::query_as("select * from earned where agent = ?").bind(agent.to_vec()).fetch_optional(executor).await?;
+        sqlx::query_as("select * from earned where agent = $1").bind(agent.to_vec()).fetch_optional(executor).await?;
     row.map(earned_of).transpose()
 }
 
 /// All such accounts.
-pub(crate) async fn all_earned<'e>(executor: impl sqlx::SqliteExecutor<'e>) -> Result<Vec<Earned>, StoreError> {
+pub(crate) async fn all_earned<'e>(executor: impl sqlx::AnyExecutor<'e>) -> Result<Vec<Earned>, StoreError> {
     let rows: Vec<EarnedRow> = sqlx::query_as("select * from earned order by agent").fetch_all(executor).await?;
     rows.into_iter().map(earned_of).collect()
 }
 
 /// Writes an account back.
-pub(crate) async fn save_earned(connection: &mut SqliteConnection, earned: &Earned) -> Result<(), StoreError> {
-    sqlx::query("insert or replace into earned values (?, ?, ?, ?, ?, ?, ?, ?)")
-        .bind(earned.agent.to_vec())
-        .bind(earned.agent_operator.to_vec())
-        .bind(earned.inbound_bytes.to_string())
-        .bind(earned.outbound_bytes.to_string())
-        .bind(earned.inbound_confirmed.to_string())
-        .bind(earned.outbound_confirmed.to_string())
-        .bind(earned.outbound_written_off.to_string())
-        .bind(amount_column(earned.vouchered))
-        .execute(connection)
-        .await?;
+pub(crate) async fn save_earned(connection: &mut Connection, earned: &Earned) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into earned values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (agent) do update set
+         agent_operator = excluded.agent_operator, inbound_bytes = excluded.inbound_bytes,
+         outbound_bytes = excluded.outbound_bytes, inbound_confirmed = excluded.inbound_confirmed,
+         outbound_confirmed = excluded.outbound_confirmed, outbound_written_off = excluded.outbound_written_off,
+         vouchered = excluded.vouchered",
+    )
+    .bind(earned.agent.to_vec())
+    .bind(earned.agent_operator.to_vec())
+    .bind(earned.inbound_bytes.to_string())
+    .bind(earned.outbound_bytes.to_string())
+    .bind(earned.inbound_confirmed.to_string())
+    .bind(earned.outbound_confirmed.to_string())
+    .bind(earned.outbound_written_off.to_string())
+    .bind(amount_column(earned.vouchered))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
 /// Adds to this relay's counts for an agent.
 pub(crate) async fn count_at_relay(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     agent: Relay,
     inbound: u128,
     outbound: u128,
@@ -275,7 +275,7 @@ pub(crate) async fn count_at_relay(
 
 /// Keeps a verified voucher of an agent together with what it confirmed.
 pub(crate) async fn collect(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     earned: &Earned,
     voucher: Option<&SignedVoucher>,
 ) -> Result<(), StoreError> {
@@ -287,7 +287,7 @@ pub(crate) async fn collect(
 }
 
 /// The latest end of any session, for the operator's eyes.
-pub(crate) async fn sessions<'e>(executor: impl sqlx::SqliteExecutor<'e>) -> Result<u64, StoreError> {
+pub(crate) async fn sessions<'e>(executor: impl sqlx::AnyExecutor<'e>) -> Result<u64, StoreError> {
     let open: i64 = sqlx::query_scalar("select count(*) from peer_sessions").fetch_one(executor).await?;
     unsigned(open)
 }

@@ -4,11 +4,10 @@
 use alloy::primitives::{Address, B256};
 use minus_bindings::{Amount, SignedVoucher};
 use minus_protocol::{MeterLine, Refusal, Statement};
-use sqlx::SqliteConnection;
 
 use super::{
-    StoreError, commands,
-    convert::{address, amount, amount_column, integer, unsigned},
+    Connection, StoreError, commands,
+    convert::{address, amount, amount_column, flag, integer, unsigned},
     customers,
     lines::{self, Book},
     packets::{self, Relay},
@@ -31,11 +30,11 @@ struct LatestRow {
     relay: Option<Address>,
 }
 
-type Row = (i64, Vec<u8>, i64, i64, String, Option<Vec<u8>>, bool);
+type Row = (i64, Vec<u8>, i64, i64, String, Option<Vec<u8>>, i64);
 
-async fn latest(connection: &mut SqliteConnection, payer: Address) -> Result<Option<LatestRow>, StoreError> {
+async fn latest(connection: &mut Connection, payer: Address) -> Result<Option<LatestRow>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "select number, wallet, through, at, total, relay, acknowledged from statements where payer = ?",
+        "select number, wallet, through, at, total, relay, acknowledged from statements where payer = $1",
     )
     .bind(payer.to_vec())
     .fetch_optional(connection)
@@ -46,7 +45,7 @@ async fn latest(connection: &mut SqliteConnection, payer: Address) -> Result<Opt
                 number: unsigned(number)?,
                 wallet: address(&wallet)?,
                 total: amount(&total)?,
-                acknowledged,
+                acknowledged: flag(acknowledged)?,
             },
             through: unsigned(through)?,
             at: unsigned(at)?,
@@ -69,7 +68,7 @@ pub(crate) enum Issued {
 
 /// Bills the wallet's packets up to `through`.
 pub(crate) async fn issue(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     wallet: Address,
     through: u64,
     relay: Option<Relay>,
@@ -109,23 +108,28 @@ pub(crate) async fn issue(
     let (statement, relay_leg) = statement::assemble(draft)?;
     lines::replace(connection, Book::Statement, owner.payer, &statement.lines).await?;
     lines::replace(connection, Book::StatementRelay, owner.payer, &relay_leg).await?;
-    sqlx::query("insert or replace into statements values (?, ?, ?, ?, ?, ?, ?, ?, 0)")
-        .bind(owner.payer.to_vec())
-        .bind(integer(statement.number)?)
-        .bind(wallet.to_vec())
-        .bind(integer(through)?)
-        .bind(integer(now_s)?)
-        .bind(amount_column(statement.base))
-        .bind(amount_column(statement.total))
-        .bind(relay.map(|relay| relay.node.to_vec()))
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "insert into statements values ($1, $2, $3, $4, $5, $6, $7, $8, 0)
+         on conflict (payer) do update set number = excluded.number, wallet = excluded.wallet,
+         through = excluded.through, at = excluded.at, base = excluded.base, total = excluded.total,
+         relay = excluded.relay, acknowledged = excluded.acknowledged",
+    )
+    .bind(owner.payer.to_vec())
+    .bind(integer(statement.number)?)
+    .bind(wallet.to_vec())
+    .bind(integer(through)?)
+    .bind(integer(now_s)?)
+    .bind(amount_column(statement.base))
+    .bind(amount_column(statement.total))
+    .bind(relay.map(|relay| relay.node.to_vec()))
+    .execute(connection)
+    .await?;
     Ok(Issued::Statement(statement))
 }
 
 /// Where the account of a wallet stands, all of it acknowledged. Number 0: not to be acknowledged.
 pub(crate) async fn picture(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     wallet: Address,
     now_s: u64,
 ) -> Result<Option<Statement>, StoreError> {
@@ -134,7 +138,7 @@ pub(crate) async fn picture(
     };
     let account = customers::account(&mut *connection, owner.payer).await?.ok_or(StoreError::Corrupt("account"))?;
     let lines = lines::load(connection, Book::Customer, owner.payer).await?;
-    let first: Option<i64> = sqlx::query_scalar("select min(seq) from packets where wallet = ?")
+    let first: Option<i64> = sqlx::query_scalar("select min(seq) from packets where wallet = $1")
         .bind(wallet.to_vec())
         .fetch_one(connection)
         .await?;
@@ -170,7 +174,7 @@ pub(crate) enum Acknowledged {
 
 /// Judges and books an acknowledgement.
 pub(crate) async fn acknowledge(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     offered: &Acknowledgement,
 ) -> Result<Acknowledged, StoreError> {
     let Some(owner) = customers::wallet(&mut *connection, offered.wallet).await? else {
@@ -217,7 +221,7 @@ pub(crate) async fn acknowledge(
     account.vouchered = total;
     customers::save_account(connection, &account).await?;
     vouchers::keep(connection, &offered.voucher).await?;
-    sqlx::query("update statements set acknowledged = 1 where payer = ?")
+    sqlx::query("update statements set acknowledged = 1 where payer = $1")
         .bind(owner.payer.to_vec())
         .execute(connection)
         .await?;
@@ -226,7 +230,7 @@ pub(crate) async fn acknowledge(
 
 /// The outbound leg becomes owed when the customer has paid for it. Returns what became owed.
 async fn book_relay_leg(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     payer: Address,
     relay: Address,
     own_operator: Address,

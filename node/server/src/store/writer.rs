@@ -3,13 +3,13 @@
 //! fails leaves the others alone, and no one is told of a change that a power cut could lose (law 8).
 
 use futures_util::future::BoxFuture;
-use sqlx::{Connection, Executor, SqliteConnection};
+use sqlx::{Connection as _, Executor};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
-use super::StoreError;
+use super::{Connection, StoreError};
 
 /// Writes waiting at most. With packets of a mebibyte this bounds the memory held by the queue.
 const QUEUE_LENGTH_MAX: usize = 256;
@@ -17,7 +17,7 @@ const QUEUE_LENGTH_MAX: usize = 256;
 const BATCH_LENGTH_MAX: usize = 64;
 
 type Finish = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-type Work = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, (bool, Finish)> + Send>;
+type Work = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, (bool, Finish)> + Send>;
 
 enum Job {
     Work(Work),
@@ -31,7 +31,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: SqliteConnection) -> (Self, JoinHandle<()>) {
+    pub(super) fn start(connection: Connection) -> (Self, JoinHandle<()>) {
         let (queue, jobs) = mpsc::channel(QUEUE_LENGTH_MAX);
         (Self { queue }, tokio::spawn(run(connection, jobs)))
     }
@@ -41,7 +41,7 @@ impl Writer {
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let (job, answer) = job(work);
         self.queue.try_send(job).map_err(|error| match error {
@@ -55,7 +55,7 @@ impl Writer {
     pub(crate) async fn write_patiently<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let (job, answer) = job(work);
         self.queue.send(job).await.map_err(|_| StoreError::Closed)?;
@@ -79,7 +79,7 @@ impl Writer {
 fn job<T, F>(work: F) -> (Job, oneshot::Receiver<Result<T, StoreError>>)
 where
     T: Send + 'static,
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
 {
     let (answer, answered) = oneshot::channel();
     let work: Work = Box::new(move |connection| {
@@ -96,7 +96,7 @@ where
     (Job::Work(work), answered)
 }
 
-async fn run(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Job>) {
+async fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
     let mut batch = Vec::with_capacity(BATCH_LENGTH_MAX);
     let mut closing = None;
     while closing.is_none() && jobs.recv_many(&mut batch, BATCH_LENGTH_MAX).await > 0 {
@@ -124,12 +124,8 @@ async fn run(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Job>) {
     }
 }
 
-async fn commit(
-    connection: &mut SqliteConnection,
-    works: Vec<Work>,
-    finishes: &mut Vec<Finish>,
-) -> Result<(), sqlx::Error> {
-    connection.execute("begin immediate").await?;
+async fn commit(connection: &mut Connection, works: Vec<Work>, finishes: &mut Vec<Finish>) -> Result<(), sqlx::Error> {
+    connection.execute("begin").await?;
     for work in works {
         if let Err(error) = connection.execute("savepoint work").await {
             let _ = connection.execute("rollback").await;
@@ -164,7 +160,7 @@ mod tests {
                     .writer()
                     .write(move |connection| {
                         Box::pin(async move {
-                            sqlx::query("insert into tariffs values (?, '0', '0', '0')")
+                            sqlx::query("insert into tariffs values ($1, '0', '0', '0')")
                                 .bind(version)
                                 .execute(&mut *connection)
                                 .await?;

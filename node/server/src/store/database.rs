@@ -1,0 +1,104 @@
+//! Opens the database: an SQLite file, or PostgreSQL by URL. Both are told to let no commit return before it would
+//! survive a power cut (law 8), and one process at a time works on either.
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    AnyConnection, AnyPool, ConnectOptions, Executor,
+    any::{AnyConnectOptions, AnyPoolOptions},
+};
+
+use super::StoreError;
+use crate::config::DatabaseUrl;
+
+/// Readers at a time. A reader holds a page cache, or a process of PostgreSQL; more than the machine has cores gains
+/// nothing.
+const READERS_MAX: u32 = 8;
+/// How long a reader waits for its connection before the request is refused.
+const READER_WAIT: Duration = Duration::from_secs(5);
+/// Names the advisory lock that one node holds on its PostgreSQL database: "minusnod" in ASCII.
+const ADVISORY_LOCK: i64 = 0x6d69_6e75_736e_6f64;
+
+/// The writer's settings in SQLite. `auto_vacuum` comes first: it is fixed by the first page written.
+/// - `synchronous = full`: a commit is on the disk before it returns.
+/// - `cache_size`: 64 MiB. Ids of packets land on random pages, which should be found in memory.
+/// - `journal_size_limit`: after a checkpoint the log is cut back to 64 MiB, which a busy second may fill.
+const SQLITE_WRITER: &str = "pragma auto_vacuum = incremental;
+    pragma journal_mode = wal;
+    pragma synchronous = full;
+    pragma foreign_keys = on;
+    pragma cache_size = -65536;
+    pragma journal_size_limit = 67108864;";
+
+/// What a session of PostgreSQL that writes relies on, whatever the server's own settings are.
+const POSTGRES_WRITER: &str = "set synchronous_commit = on";
+/// Several statements of one reading see one state, as in SQLite.
+const POSTGRES_READER: &str = "set default_transaction_isolation = 'repeatable read';
+    set default_transaction_read_only = on;";
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// A database that can be connected to. Its options hold the password: not to be printed.
+#[derive(Clone)]
+pub(super) struct Database {
+    kind: Kind,
+    writing: AnyConnectOptions,
+    reading: AnyConnectOptions,
+}
+
+impl Database {
+    /// The database at `url`, or the file in `folder`.
+    pub(super) fn at(folder: &Path, url: Option<&DatabaseUrl>) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        if let Some(url) = url {
+            let options = AnyConnectOptions::from_url(url.reveal())?;
+            return Ok(Self { kind: Kind::Postgres, writing: options.clone(), reading: options });
+        }
+        let no_url = || sqlx::Error::Configuration("data_dir cannot be written as a URL".into());
+        let file = std::path::absolute(folder).map_err(sqlx::Error::Io)?.join("node.sqlite");
+        let file = url::Url::from_file_path(file).map_err(|()| no_url())?;
+        let options = |mode| format!("sqlite://{}?mode={mode}", file.path()).parse::<AnyConnectOptions>();
+        Ok(Self { kind: Kind::Sqlite, writing: options("rwc")?, reading: options("ro")? })
+    }
+
+    /// The connection of the one that writes.
+    pub(super) async fn writer(&self) -> Result<AnyConnection, StoreError> {
+        let mut connection = self.writing.connect().await?;
+        match self.kind {
+            Kind::Sqlite => {
+                connection.execute(SQLITE_WRITER).await?;
+            }
+            Kind::Postgres => {
+                connection.execute(POSTGRES_WRITER).await?;
+                let alone: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
+                    .bind(ADVISORY_LOCK)
+                    .fetch_one(&mut connection)
+                    .await?;
+                if !alone {
+                    return Err(StoreError::Taken);
+                }
+            }
+        }
+        Ok(connection)
+    }
+
+    /// Connections for reading only.
+    pub(super) async fn readers(&self) -> Result<AnyPool, StoreError> {
+        let kind = self.kind;
+        let pool = AnyPoolOptions::new().max_connections(READERS_MAX).acquire_timeout(READER_WAIT);
+        let pool = pool.after_connect(move |connection, _| {
+            Box::pin(async move {
+                if kind == Kind::Postgres {
+                    connection.execute(POSTGRES_READER).await?;
+                }
+                Ok(())
+            })
+        });
+        Ok(pool.connect_with(self.reading.clone()).await?)
+    }
+}
