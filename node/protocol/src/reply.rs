@@ -140,6 +140,28 @@ pub enum Refusal {
     Failed,
 }
 
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Malformed,
+        Self::Stale,
+        Self::Replayed,
+        Self::NotEntrusted,
+        Self::NotANode,
+        Self::NotOperatorsNode,
+        Self::BadVoucher,
+        Self::VoucherBelowLast,
+        Self::VoucherNotTheTotal,
+        Self::VoucherAboveLane,
+        Self::Superseded,
+        Self::BadConsent,
+        Self::Unfunded,
+        Self::Busy,
+        Self::StaleView,
+        Self::Failed,
+    ];
+}
+
 /// An agent's account with the operator of a relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayStatement {

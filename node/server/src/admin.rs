@@ -16,7 +16,9 @@ use serde::Serialize;
 
 use crate::{
     clock,
-    node::Node,
+    metrics::Limit,
+    node::{Node, REQUESTS_MAX, STREAMS_MAX},
+    process::Process,
     relay::account,
     store::{
         StoreError, customers,
@@ -96,32 +98,63 @@ fn gauge(value: u128) -> f64 {
     value as f64
 }
 
+fn count(value: usize) -> f64 {
+    gauge(u128::try_from(value).unwrap_or(u128::MAX))
+}
+
 async fn metrics(State(node): State<Arc<Node>>) -> Result<String, StoreError> {
     let readers = node.store.readers();
-    let observe = |name, value: u128| node.metrics.observe(name, gauge(value));
-    observe("minus_packets_waiting", packets::count(readers).await?.into());
-    observe("minus_vouchers_waiting", u128::try_from(vouchers::waiting(readers).await?).unwrap_or(0));
-    observe("minus_peer_sessions", peers::sessions(readers).await?.into());
-    observe("minus_view_fresh", u128::from(node.view.is_fresh()));
-    observe("minus_view_block", node.view.freshness().block.into());
+    let metrics = &node.metrics;
+    metrics.packets_waiting.set(gauge(packets::count(readers).await?.into()));
+    metrics.vouchers_waiting.set(gauge(u128::try_from(vouchers::waiting(readers).await?).unwrap_or(0)));
+    metrics.peer_sessions.set(gauge(peers::sessions(readers).await?.into()));
+    metrics.view_fresh.set(gauge(node.view.is_fresh().into()));
+    metrics.view_block.set(gauge(node.view.freshness().block.into()));
     let accounts = customers::accounts(readers).await?;
     let sum = |of: fn(&customers::Account) -> u128| accounts.iter().map(of).fold(0, u128::saturating_add);
-    observe("minus_reserved_base_units", sum(|account| account.reserved.base_units()));
-    observe("minus_fronted_base_units", sum(|account| account.fronted.base_units()));
-    observe("minus_customer_credit_base_units", node.config.customer_credit.base_units());
-    observe("minus_relay_credit_base_units", node.config.relay_credit.base_units());
+    metrics.reserved.set(gauge(sum(|account| account.reserved.base_units())));
+    metrics.fronted.set(gauge(sum(|account| account.fronted.base_units())));
+    metrics.customer_credit.set(gauge(node.config.customer_credit.base_units()));
+    metrics.relay_credit.set(gauge(node.config.relay_credit.base_units()));
+    observe_limits(&node);
+    observe_process(&node);
     for earned in peers::all_earned(readers).await? {
         let peer = earned.agent.to_string();
         let record = node.view.node(earned.agent).await.ok().flatten();
         if let Some(record) = record {
             let (version, tariff) = record.tariff_at(clock::now_s());
             let exposure = account::exposure(&earned, version, tariff).base_units();
-            node.metrics.observe_peer("minus_relay_exposure_base_units", peer.clone(), gauge(exposure));
+            metrics.relay_exposure(peer.clone(), gauge(exposure));
         }
-        let written_off = gauge(earned.outbound_written_off);
-        node.metrics.observe_peer("minus_relay_written_off_bytes", peer, written_off);
+        metrics.relay_written_off(peer, gauge(earned.outbound_written_off));
     }
-    Ok(node.metrics.render())
+    Ok(metrics.render())
+}
+
+fn observe_limits(node: &Node) {
+    for (limit, used, most) in [
+        (Limit::Requests, REQUESTS_MAX - node.requests.available_permits(), REQUESTS_MAX),
+        (Limit::Streams, STREAMS_MAX - node.streams.available_permits(), STREAMS_MAX),
+    ] {
+        node.metrics.limit_used.of(limit).set(count(used));
+        node.metrics.limit_max.of(limit).set(count(most));
+    }
+}
+
+fn observe_process(node: &Node) {
+    let metrics = &node.metrics;
+    let process = Process::read();
+    for (instrument, value) in [
+        (&metrics.resident_memory, process.resident_bytes),
+        (&metrics.open_files, process.open_files),
+        (&metrics.open_files_max, process.open_files_max),
+        (&metrics.started_at, process.started_at_s),
+    ] {
+        instrument.set(gauge(value.unwrap_or_default().into()));
+    }
+    metrics.cpu_seconds.absolute(process.cpu_s.unwrap_or_default());
+    metrics.uptime.set(node.started.elapsed().as_secs_f64());
+    metrics.build_info(env!("CARGO_PKG_VERSION").to_owned(), 1.0);
 }
 
 #[derive(Serialize)]

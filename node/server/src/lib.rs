@@ -5,7 +5,7 @@
 //! - `agent` — what an agent decides (pure); `relay` — what a relay holds against agents
 //! - `store` — SQLite or PostgreSQL, one writer; `chain` — the view of routing table and escrow
 //! - `handover` — vouchers to the settler; `retention` — what expires; `egress` — connections to strangers
-//! - `admin`, `metrics` — for the operator
+//! - `admin`, `metrics`, `process` — for the operator
 
 mod admin;
 mod agent;
@@ -18,6 +18,7 @@ mod http;
 pub mod keys;
 mod metrics;
 mod node;
+mod process;
 mod relay;
 mod retention;
 mod store;
@@ -42,6 +43,9 @@ use crate::{
 
 /// How long running requests may take to end after a shutdown was asked for.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// How often samples are sorted into their buckets: bounds what is kept of them to as many seconds' worth.
+const TIDY_METRICS_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +167,13 @@ fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Keeps what nobody scrapes from piling up.
+async fn tidy_metrics(node: Arc<Node>) {
+    while node.stop.run_until_cancelled(tokio::time::sleep(TIDY_METRICS_EVERY)).await.is_some() {
+        node.metrics.tidy();
+    }
+}
+
 /// Runs every part until `stop`, then takes them down in the order that loses nothing.
 async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: JoinHandle<()>) {
     let parts = TaskTracker::new();
@@ -179,6 +190,7 @@ async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: J
     parts.spawn(handover::run(Arc::clone(&node)));
     parts.spawn(retention::run(Arc::clone(&node)));
     parts.spawn(relay::collector::run(Arc::clone(&node)));
+    parts.spawn(tidy_metrics(Arc::clone(&node)));
     let surface = http::surface::router(Arc::clone(&node));
     parts.spawn(http::serve::serve(public, surface, node.stop.clone(), connections.clone()));
     let operator = admin::router(Arc::clone(&node));

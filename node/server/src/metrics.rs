@@ -1,32 +1,238 @@
-//! What an operator can watch. Each node has its own recorder, so that several in one process do not mix.
+//! What an operator can watch. Every instrument is declared here once, with its name and its explanation, and registered
+//! when the node starts: counting is then an atomic addition, with nothing looked up and nothing formatted. Each node has
+//! its own recorder, so that several in one process do not mix.
 
-use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label as KeyLabel, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use minus_protocol::{Refusal, Status};
+
+use crate::http::reason::Reason;
 
 const METADATA: Metadata<'static> = Metadata::new("minus_node", Level::INFO, None);
 
-/// The counters of one node. Gauges that mirror the store are set when they are asked for.
-pub(crate) struct Metrics {
-    recorder: PrometheusRecorder,
-    handle: PrometheusHandle,
-    pub(crate) packets_stored: Counter,
-    pub(crate) bytes_stored: Counter,
-    pub(crate) packets_duplicate: Counter,
-    pub(crate) packets_expired: Counter,
-    pub(crate) bytes_pushed: Counter,
-    pub(crate) streams_open: Gauge,
-    pub(crate) statements_issued: Counter,
-    pub(crate) statements_acknowledged: Counter,
-    pub(crate) bytes_relayed_in: Counter,
-    pub(crate) bytes_relayed_out: Counter,
-    pub(crate) relay_counts_disputed: Counter,
-    pub(crate) relay_vouchers_collected: Counter,
-    pub(crate) relay_vouchers_refused: Counter,
-    pub(crate) vouchers_handed_over: Counter,
-    pub(crate) settler_failures: Counter,
-    pub(crate) chain_failures: Counter,
-    pub(crate) chain_reorganisations: Counter,
+/// From half a millisecond, below which no commit is durable, to the timeouts of this node.
+const SECONDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+/// The values of a label, all known beforehand.
+pub(crate) trait Label: Copy + PartialEq + 'static {
+    /// All of them.
+    const ALL: &'static [Self];
+    /// As Prometheus sees it.
+    fn value(self) -> String;
+}
+
+impl Label for Status {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn value(self) -> String {
+        self.code().to_string()
+    }
+}
+
+impl Label for Refusal {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn value(self) -> String {
+        serde_json::to_value(self).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+}
+
+impl Label for Reason {
+    const ALL: &'static [Self] = Self::ALL;
+
+    fn value(self) -> String {
+        self.word().to_owned()
+    }
+}
+
+/// A bound that this node keeps to (law 13). How far each is used, and how often it was reached, is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Connections of the public surface.
+    Connections,
+    /// Connections of one remote address; shown is the address that has most.
+    ConnectionsPerAddress,
+    /// Requests whose body is still coming.
+    Bodies,
+    /// The same from one remote address.
+    BodiesPerAddress,
+    /// Bytes of bodies that are still coming.
+    BodyBytes,
+    /// Requests in work.
+    Requests,
+    /// Streams, own and relayed.
+    Streams,
+    /// Writes waiting for the writer.
+    WriterQueue,
+}
+
+impl Label for Limit {
+    const ALL: &'static [Self] = &[
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::Bodies,
+        Self::BodiesPerAddress,
+        Self::BodyBytes,
+        Self::Requests,
+        Self::Streams,
+        Self::WriterQueue,
+    ];
+
+    fn value(self) -> String {
+        let word = match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+            Self::Bodies => "bodies",
+            Self::BodiesPerAddress => "bodies_per_address",
+            Self::BodyBytes => "body_bytes",
+            Self::Requests => "requests",
+            Self::Streams => "streams",
+            Self::WriterQueue => "writer_queue",
+        };
+        word.to_owned()
+    }
+}
+
+/// One instrument for each value of a label.
+pub(crate) struct Family<L, T> {
+    instruments: Vec<T>,
+    label: std::marker::PhantomData<L>,
+}
+
+impl<L: Label, T> Family<L, T> {
+    fn new(name: &'static str, label: &'static str, register: impl Fn(&Key) -> T) -> Self {
+        let key = |value: L| Key::from_parts(name, vec![KeyLabel::new(label, value.value())]);
+        Self {
+            instruments: L::ALL.iter().map(|value| register(&key(*value))).collect(),
+            label: std::marker::PhantomData,
+        }
+    }
+
+    /// The instrument of one value.
+    pub(crate) fn of(&self, value: L) -> &T {
+        let place = L::ALL.iter().position(|known| *known == value);
+        &self.instruments[place.expect("the list of a label's values is complete")]
+    }
+}
+
+/// Declares the fields of [`Metrics`] and registers each under its name, with its explanation.
+macro_rules! instruments {
+    (
+        counters { $($counter:ident $counter_name:literal $counter_help:literal;)* }
+        gauges { $($gauge:ident $gauge_name:literal $gauge_help:literal;)* }
+        histograms { $($histogram:ident $histogram_name:literal $buckets:ident $histogram_help:literal;)* }
+        counter_families { $($counters:ident[$counters_label:ident: $counters_by:ty] $counters_name:literal $counters_help:literal;)* }
+        gauge_families { $($gauges:ident[$gauges_label:ident: $gauges_by:ty] $gauges_name:literal $gauges_help:literal;)* }
+        labelled_gauges { $($labelled:ident[$key:ident] $labelled_name:literal $labelled_help:literal;)* }
+    ) => {
+        /// The instruments of one node. Gauges that mirror the store are set when they are asked for.
+        pub(crate) struct Metrics {
+            recorder: PrometheusRecorder,
+            handle: PrometheusHandle,
+            $(#[doc = $counter_help] pub(crate) $counter: Counter,)*
+            $(#[doc = $gauge_help] pub(crate) $gauge: Gauge,)*
+            $(#[doc = $histogram_help] pub(crate) $histogram: Histogram,)*
+            $(#[doc = $counters_help] pub(crate) $counters: Family<$counters_by, Counter>,)*
+            $(#[doc = $gauges_help] pub(crate) $gauges: Family<$gauges_by, Gauge>,)*
+        }
+
+        impl Metrics {
+            pub(crate) fn new() -> Self {
+                let builder = PrometheusBuilder::new();
+                $(let builder = builder
+                    .set_buckets_for_metric(Matcher::Full($histogram_name.to_owned()), $buckets)
+                    .expect("the buckets are not empty");)*
+                let recorder = builder.build_recorder();
+                $(recorder.describe_counter(KeyName::from_const_str($counter_name), None, $counter_help.into());)*
+                $(recorder.describe_gauge(KeyName::from_const_str($gauge_name), None, $gauge_help.into());)*
+                $(recorder.describe_histogram(KeyName::from_const_str($histogram_name), None, $histogram_help.into());)*
+                $(recorder.describe_counter(KeyName::from_const_str($counters_name), None, $counters_help.into());)*
+                $(recorder.describe_gauge(KeyName::from_const_str($gauges_name), None, $gauges_help.into());)*
+                $(recorder.describe_gauge(KeyName::from_const_str($labelled_name), None, $labelled_help.into());)*
+                let counter = |key: &Key| recorder.register_counter(key, &METADATA);
+                let gauge = |key: &Key| recorder.register_gauge(key, &METADATA);
+                let histogram = |key: &Key| recorder.register_histogram(key, &METADATA);
+                Self {
+                    $($counter: counter(&Key::from_static_name($counter_name)),)*
+                    $($gauge: gauge(&Key::from_static_name($gauge_name)),)*
+                    $($histogram: histogram(&Key::from_static_name($histogram_name)),)*
+                    $($counters: Family::new($counters_name, stringify!($counters_label), counter),)*
+                    $($gauges: Family::new($gauges_name, stringify!($gauges_label), gauge),)*
+                    handle: recorder.handle(),
+                    recorder,
+                }
+            }
+
+            $(
+                #[doc = $labelled_help]
+                /// Registered when it is set: for what is not known beforehand, and never per request.
+                pub(crate) fn $labelled(&self, value_of_label: String, value: f64) {
+                    let key = Key::from_parts($labelled_name, vec![KeyLabel::new(stringify!($key), value_of_label)]);
+                    self.recorder.register_gauge(&key, &METADATA).set(value);
+                }
+            )*
+        }
+    };
+}
+
+instruments! {
+    counters {
+        packets_stored "minus_packets_stored_total" "Packets stored as agent, duplicates not among them.";
+        bytes_stored "minus_bytes_stored_total" "Bytes of packets stored as agent.";
+        packets_duplicate "minus_packets_duplicate_total" "Packets that had been stored before.";
+        packets_expired "minus_packets_expired_total" "Packets deleted because nobody fetched them in time.";
+        bytes_pushed "minus_bytes_pushed_total" "Bytes of packets pushed to subscriptions.";
+        statements_issued "minus_statements_issued_total" "Statements issued to customers.";
+        statements_acknowledged "minus_statements_acknowledged_total" "Statements acknowledged with a voucher.";
+        bytes_relayed_in "minus_bytes_relayed_in_total" "Bytes carried as relay to agents.";
+        bytes_relayed_out "minus_bytes_relayed_out_total" "Bytes carried as relay from agents' streams.";
+        relay_counts_disputed "minus_relay_counts_disputed_total" "Requests of relays that count more than they brought.";
+        relay_vouchers_collected "minus_relay_vouchers_collected_total" "Vouchers collected from agents.";
+        relay_vouchers_refused "minus_relay_vouchers_refused_total" "Agents asked that gave no good voucher.";
+        vouchers_handed_over "minus_vouchers_handed_over_total" "Vouchers the settler has taken.";
+        settler_failures "minus_settler_failures_total" "Hand-overs to the settler that failed.";
+        chain_failures "minus_chain_failures_total" "Rounds in which the chain could not be followed.";
+        chain_reorganisations "minus_chain_reorganisations_total" "Reorganisations that were found.";
+        cpu_seconds "process_cpu_seconds_total" "Processor time used, in whole seconds.";
+    }
+    gauges {
+        streams_open "minus_streams_open" "Streams open, own and relayed.";
+        packets_waiting "minus_packets_waiting" "Packets stored and not yet acknowledged.";
+        vouchers_waiting "minus_vouchers_waiting" "Vouchers in the outbox to the settler.";
+        peer_sessions "minus_peer_sessions" "Sessions of relays that are open here.";
+        view_fresh "minus_view_fresh" "1 while the view of the chain may be acted on.";
+        view_block "minus_view_block" "The block the view of the chain is at.";
+        reserved "minus_reserved_base_units" "Worst case of what the stored packets cost their customers.";
+        fronted "minus_fronted_base_units" "Paid or owed to relays for customers that have not paid it yet.";
+        customer_credit "minus_customer_credit_base_units" "The most that is fronted for one payer.";
+        relay_credit "minus_relay_credit_base_units" "The most an agent may owe this relay.";
+        resident_memory "process_resident_memory_bytes" "Memory that is resident.";
+        open_files "process_open_fds" "File descriptors in use.";
+        open_files_max "process_max_fds" "File descriptors allowed.";
+        started_at "process_start_time_seconds" "When the process started, since 1970.";
+        uptime "minus_uptime_seconds" "How long this node has been running.";
+    }
+    histograms {
+        deposit_seconds "minus_deposit_seconds" SECONDS "From a packet's last byte to its 202, as agent.";
+        forward_seconds "minus_forward_seconds" SECONDS "From a packet's last byte to its answer, as relay.";
+        statement_seconds "minus_statement_seconds" SECONDS "Issuing one statement.";
+    }
+    counter_families {
+        answers[status: Status] "minus_answers_total" "Answers of the public surface.";
+        forwards[status: Status] "minus_forwards_total" "What became of forwarded packets.";
+        refused[reason: Reason] "minus_refused_total" "Requests that were not served.";
+        commands_refused[reason: Refusal] "minus_commands_refused_total" "Commands that were opened and refused.";
+        limit_reached[limit: Limit] "minus_limit_reached_total" "How often a limit turned somebody away.";
+    }
+    gauge_families {
+        limit_used[limit: Limit] "minus_limit_used" "How much of a limit is used; of one per address, by the busiest.";
+        limit_max[limit: Limit] "minus_limit_max" "The limit.";
+    }
+    labelled_gauges {
+        relay_exposure[peer] "minus_relay_exposure_base_units" "What an agent owes this relay without a voucher.";
+        relay_written_off[peer] "minus_relay_written_off_bytes" "Bytes an agent never confirmed and that were given up.";
+        build_info[version] "minus_build_info" "1, with the version of the program.";
+    }
 }
 
 impl std::fmt::Debug for Metrics {
@@ -36,65 +242,13 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let counter = |name: &'static str| recorder.register_counter(&Key::from_static_name(name), &METADATA);
-        let gauge = |name: &'static str| recorder.register_gauge(&Key::from_static_name(name), &METADATA);
-        Self {
-            packets_stored: counter("minus_packets_stored_total"),
-            bytes_stored: counter("minus_bytes_stored_total"),
-            packets_duplicate: counter("minus_packets_duplicate_total"),
-            packets_expired: counter("minus_packets_expired_total"),
-            bytes_pushed: counter("minus_bytes_pushed_total"),
-            streams_open: gauge("minus_streams_open"),
-            statements_issued: counter("minus_statements_issued_total"),
-            statements_acknowledged: counter("minus_statements_acknowledged_total"),
-            bytes_relayed_in: counter("minus_bytes_relayed_in_total"),
-            bytes_relayed_out: counter("minus_bytes_relayed_out_total"),
-            relay_counts_disputed: counter("minus_relay_counts_disputed_total"),
-            relay_vouchers_collected: counter("minus_relay_vouchers_collected_total"),
-            relay_vouchers_refused: counter("minus_relay_vouchers_refused_total"),
-            vouchers_handed_over: counter("minus_vouchers_handed_over_total"),
-            settler_failures: counter("minus_settler_failures_total"),
-            chain_failures: counter("minus_chain_failures_total"),
-            chain_reorganisations: counter("minus_chain_reorganisations_total"),
-            handle: recorder.handle(),
-            recorder,
-        }
-    }
-
-    /// Counts an answer of the public surface by its status.
-    pub(crate) fn answered(&self, code: u16) {
-        self.labelled("minus_answers_total", "status", code.to_string()).increment(1);
-    }
-
-    /// Counts a refused command by its reason.
-    pub(crate) fn refused(&self, reason: Refusal) {
-        self.labelled("minus_commands_refused_total", "reason", format!("{reason:?}")).increment(1);
-    }
-
-    /// Counts what became of a forwarded packet.
-    pub(crate) fn forwarded(&self, status: Status) {
-        self.labelled("minus_forwards_total", "status", status.code().to_string()).increment(1);
-    }
-
-    fn labelled(&self, name: &'static str, label: &'static str, value: String) -> Counter {
-        self.recorder.register_counter(&Key::from_parts(name, vec![Label::new(label, value)]), &METADATA)
-    }
-
-    /// Sets a gauge that is read off the store or the chain view.
-    pub(crate) fn observe(&self, name: &'static str, value: f64) {
-        self.recorder.register_gauge(&Key::from_static_name(name), &METADATA).set(value);
-    }
-
-    /// The same, for one peer.
-    pub(crate) fn observe_peer(&self, name: &'static str, peer: String, value: f64) {
-        let key = Key::from_parts(name, vec![Label::new("peer", peer)]);
-        self.recorder.register_gauge(&key, &METADATA).set(value);
-    }
-
     /// Everything in the text form that Prometheus reads.
     pub(crate) fn render(&self) -> String {
         self.handle.render()
+    }
+
+    /// Sorts what the histograms were given into their buckets; until then each sample is kept.
+    pub(crate) fn tidy(&self) {
+        self.handle.run_upkeep();
     }
 }

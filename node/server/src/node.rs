@@ -1,10 +1,9 @@
 //! What every part of the running node shares.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use alloy::{primitives::Address, sol_types::Eip712Domain};
 use minus_bindings::Deployment;
-use minus_protocol::Status;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -12,7 +11,7 @@ use crate::{
     chain::{NodeRecord, view::View},
     config::Config,
     egress::Egress,
-    http::{answer::Refused, subscribe::Subscriptions},
+    http::{answer::Refused, reason::Reason, subscribe::Subscriptions},
     keys::NodeKey,
     metrics::Metrics,
     relay::peers::Peers,
@@ -20,9 +19,9 @@ use crate::{
 };
 
 /// Requests in work at a time; each may hold a packet of a mebibyte. The rest are told 429.
-const REQUESTS_MAX: usize = 512;
+pub(crate) const REQUESTS_MAX: usize = 512;
 /// Streams open at a time, own and relayed.
-const STREAMS_MAX: usize = 8_192;
+pub(crate) const STREAMS_MAX: usize = 8_192;
 
 /// The node.
 #[derive(Debug)]
@@ -44,6 +43,7 @@ pub(crate) struct Node {
     /// Ended streams' last counts, and whatever else must finish before the store closes.
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+    pub(crate) started: Instant,
 }
 
 /// What a node is made of before it runs.
@@ -77,6 +77,7 @@ impl Node {
             outbox_bell: Notify::new(),
             tasks: TaskTracker::new(),
             stop,
+            started: Instant::now(),
         }
     }
 
@@ -87,15 +88,14 @@ impl Node {
     /// This node's own record, if the view may be acted on. A retired node still settles what it carried.
     pub(crate) async fn record(&self) -> Result<NodeRecord, Refused> {
         if !self.view.is_fresh() {
-            return Err(Refused::With(Status::StaleView, "this node's view of the chain is too old"));
+            return Err(Reason::StaleView.into());
         }
-        let unregistered = Refused::With(Status::StaleView, "this node is not registered");
-        self.view.node(self.address()).await?.ok_or(unregistered)
+        self.view.node(self.address()).await?.ok_or(Reason::Unregistered.into())
     }
 
     /// The same, if the node may take on something new.
     pub(crate) async fn in_office(&self) -> Result<NodeRecord, Refused> {
         let own = self.record().await?;
-        if own.is_live() { Ok(own) } else { Err(Refused::With(Status::Misdirected, "this node is retired")) }
+        if own.is_live() { Ok(own) } else { Err(Reason::Retired.into()) }
     }
 }

@@ -11,14 +11,15 @@ use minus_protocol::{
     seal_reply,
 };
 
+use super::reason::Reason;
 use crate::{chain::view::ViewError, metrics::Metrics, store::StoreError};
 
 /// Why a request was not served. Everything a stranger may learn is its status.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
-    /// A status of the table, and why, for the log. The reason never holds content, senders or passwords.
-    #[error("{1}")]
-    With(Status, &'static str),
+    /// A reason that a stranger may know.
+    #[error("{}", .0.text())]
+    For(Reason),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -27,14 +28,27 @@ pub(crate) enum Refused {
     View(#[from] ViewError),
 }
 
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self::For(reason)
+    }
+}
+
 impl Refused {
-    pub(crate) const fn status(&self) -> Status {
+    /// Why, for the metrics and for the stranger. An internal cause is only named: nothing was stored and nothing
+    /// charged, and later it may pass.
+    pub(crate) const fn reason(&self) -> Reason {
         match self {
-            Self::With(status, _) => *status,
-            Self::Store(StoreError::Busy) | Self::View(ViewError::Busy) => Status::TooMany,
-            // Nothing was stored and nothing charged; later it may pass.
-            Self::Store(_) | Self::View(_) => Status::StaleView,
+            Self::For(reason) => *reason,
+            Self::Store(StoreError::Busy) | Self::View(ViewError::Store(StoreError::Busy)) => Reason::WriterFull,
+            Self::View(ViewError::Busy) => Reason::ChainBusy,
+            Self::Store(_) | Self::View(ViewError::Store(_)) => Reason::StoreFailed,
+            Self::View(_) => Reason::ChainFailed,
         }
+    }
+
+    pub(crate) const fn status(&self) -> Status {
+        self.reason().status()
     }
 
     /// The same for a command that could be opened.
@@ -42,7 +56,7 @@ impl Refused {
         match self.status() {
             Status::TooMany => Refusal::Busy,
             Status::Misdirected => Refusal::NotEntrusted,
-            Status::StaleView if matches!(self, Self::With(..)) => Refusal::StaleView,
+            Status::StaleView if matches!(self, Self::For(_)) => Refusal::StaleView,
             _ => Refusal::Failed,
         }
     }
@@ -60,11 +74,7 @@ impl IntoResponse for Refused {
         } else {
             tracing::debug!(status = self.status().code(), reason = %self, "refused");
         }
-        let text = match &self {
-            Self::With(_, reason) => *reason,
-            Self::Store(_) | Self::View(_) => "try again later",
-        };
-        (code(self.status()), text).into_response()
+        (code(self.status()), self.reason().text()).into_response()
     }
 }
 
@@ -89,7 +99,7 @@ pub(crate) fn stored(stored: Stored, metered: Option<u64>) -> Response {
 pub(crate) fn sealed(metrics: &Metrics, session: &SessionKey, reply: &Reply) -> Response {
     let status = match reply {
         Reply::Refused { reason, detail } => {
-            metrics.refused(*reason);
+            metrics.commands_refused.of(*reason).increment(1);
             tracing::debug!(%reason, detail, "a command was refused");
             Status::of_refusal(*reason)
         }

@@ -6,12 +6,14 @@ use alloy::primitives::{Address, B256, keccak256};
 use axum::response::Response;
 use minus_bindings::{Amount, Entrustment, SignedVoucher, recover};
 use minus_protocol::{
-    Command, CommandBody, Packet, Refusal, RelayStatement, Reply, SessionKey, Status, check_fresh, open, random_bytes,
+    Command, CommandBody, Packet, Refusal, RelayStatement, Reply, SessionKey, check_fresh, open, random_bytes,
 };
 
 use super::{
     answer::{self, Refused},
-    deposit, subscribe,
+    deposit,
+    reason::Reason,
+    subscribe,
 };
 use crate::{
     chain::NodeRecord,
@@ -40,10 +42,8 @@ struct Order {
 
 /// Opens and obeys.
 pub(crate) async fn obey(node: &Arc<Node>, packet: &Packet, relay: Option<Relay>) -> Result<Response, Refused> {
-    let opened = open(packet, &node.key.sealing, &node.routing_domain)
-        .map_err(|error| Refused::With(Status::of_packet_error(&error), "the command does not open"))?;
-    let Command { session, body } =
-        Command::decode(&opened.body).map_err(|_| Refused::With(Status::Malformed, "not a command"))?;
+    let opened = open(packet, &node.key.sealing, &node.routing_domain).map_err(|_| Reason::Unopenable)?;
+    let Command { session, body } = Command::decode(&opened.body).map_err(|_| Reason::NotACommand)?;
     let order = Order { sender: opened.sender, sent_at_ms: opened.sent_at_ms, id: packet.id(), relay };
     if check_fresh(order.sent_at_ms, clock::now_ms()).is_err() {
         return Ok(refuse(node, &session, Refusal::Stale));

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use alloy::primitives::Address;
 use axum::response::Response;
-use minus_protocol::{Packet, Status};
+use minus_protocol::Packet;
 
-use super::answer::{self, Refused};
+use super::{
+    answer::{self, Refused},
+    reason::Reason,
+};
 use crate::{
     clock,
     node::Node,
@@ -17,7 +20,7 @@ use crate::{
 /// the route may have been set a moment ago.
 pub(crate) async fn is_agent_of(node: &Node, wallet: Address) -> Result<bool, Refused> {
     if !node.view.is_fresh() {
-        return Err(Refused::With(Status::StaleView, "this node's view of the chain is too old"));
+        return Err(Reason::StaleView.into());
     }
     let own = Some(node.address());
     Ok(node.view.agent_of(wallet).await? == own || node.view.refresh_agent_of(wallet).await? == own)
@@ -69,12 +72,9 @@ pub(crate) async fn deposit(
             node.metrics.packets_duplicate.increment(1);
             Ok(answer::stored(minus_protocol::Stored::Duplicate, relay.map(|_| 0)))
         }
-        Stored::NotEntrusted => Err(Refused::With(Status::Misdirected, "this node is not the agent")),
-        Stored::OverCredit => {
-            let reason = "too much was carried here for the recipient that it has not paid for yet";
-            Err(Refused::With(Status::TooMany, reason))
-        }
-        Stored::Spent => Err(Refused::With(Status::Spent, "the recipient's prepayment is spent")),
+        Stored::NotEntrusted => Err(Reason::NotTheAgent.into()),
+        Stored::OverCredit => Err(Reason::OverCredit.into()),
+        Stored::Spent => Err(Reason::Spent.into()),
     }
 }
 

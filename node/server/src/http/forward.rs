@@ -16,7 +16,10 @@ use minus_protocol::{
 };
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::answer::{Refused, code};
+use super::{
+    answer::{Refused, code},
+    reason::Reason,
+};
 use crate::{
     chain::NodeRecord,
     clock,
@@ -46,10 +49,10 @@ pub(crate) async fn forward(node: &Arc<Node>, packet: Packet) -> Result<Response
     match &forwarded {
         Ok(response) => {
             if let Some(status) = Status::from_code(response.status().as_u16()) {
-                node.metrics.forwarded(status);
+                node.metrics.forwards.of(status).increment(1);
             }
         }
-        Err(refused) => node.metrics.forwarded(refused.status()),
+        Err(refused) => node.metrics.forwards.of(refused.status()).increment(1),
     }
     forwarded
 }
@@ -76,7 +79,7 @@ async fn try_forward(node: &Arc<Node>, packet: Packet) -> Result<Response, Refus
 
 /// The node an address leads to: itself, or its agent.
 async fn responsible(node: &Node, recipient: Address, refreshed: bool) -> Result<Target, Refused> {
-    let no_route = || Refused::With(Status::NoRoute, "no route to this address");
+    let no_route = || Refused::For(Reason::NoRoute);
     let responsible = if node.view.is_known_node(recipient).await? {
         recipient // also when somebody gave a node's key a wallet's route
     } else {
@@ -88,7 +91,7 @@ async fn responsible(node: &Node, recipient: Address, refreshed: bool) -> Result
         agent.unwrap_or(recipient)
     };
     if responsible == node.address() {
-        return Err(Refused::With(Status::Misdirected, "the wallet is not entrusted to this node"));
+        return Err(Reason::NotEntrusted.into());
     }
     let record = node.view.node(responsible).await?.ok_or_else(no_route)?;
     if record.is_live() { Ok(Target { node: responsible, record }) } else { Err(no_route()) }
@@ -101,18 +104,17 @@ async fn check_credit(node: &Node, target: &Target) -> Result<(), Refused> {
     if account::exposure(&earned, version, tariff) <= node.config.relay_credit {
         return Ok(());
     }
-    Err(Refused::With(Status::TooMany, "the agent owes this relay too much"))
+    Err(Reason::AgentOwes.into())
 }
 
 fn unreachable(agent: Address, error: &PeerError) -> Refused {
     tracing::warn!(%agent, %error, "an agent could not be reached");
-    Refused::With(Status::Unreachable, "the responsible node could not be reached")
+    Reason::AgentUnreachable.into()
 }
 
 /// A session's token as a header that is neither printed nor indexed.
 fn secret(token: &[u8; 32]) -> Result<HeaderValue, Refused> {
-    let mut value = HeaderValue::try_from(encode_token(token))
-        .map_err(|_| Refused::With(Status::Unreachable, "the session's token is no header"))?;
+    let mut value = HeaderValue::try_from(encode_token(token)).map_err(|_| Reason::AgentUnreachable)?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -127,10 +129,7 @@ struct Sent {
 async fn send(node: &Node, target: &Target, bytes: Bytes) -> Result<Sent, Refused> {
     let unreachable = |error: PeerError| unreachable(target.node, &error);
     let state = node.peers.agent(target.node).map_err(unreachable)?;
-    let _place = state
-        .places
-        .try_acquire()
-        .map_err(|_| Refused::With(Status::TooMany, "the agent is slow and has no place left here"))?;
+    let _place = state.places.try_acquire().map_err(|_| Reason::AgentFull)?;
     let token = peers::token(node, target.node, &target.record).await.map_err(unreachable)?;
     let request = node
         .egress
@@ -250,7 +249,7 @@ impl Drop for Piped {
 }
 
 fn pipe(node: &Arc<Node>, response: reqwest::Response, agent: Relay) -> Result<Response, Refused> {
-    let full = || Refused::With(Status::TooMany, "this node is at its limit of streams");
+    let full = || Refused::For(Reason::StreamsFull);
     let place = Arc::clone(&node.streams).try_acquire_owned().map_err(|_| full())?;
     let state = node.peers.agent(agent.node).map_err(|error| unreachable(agent.node, &error))?;
     let has_room = state.count(|counters| {

@@ -268,6 +268,7 @@ impl Subscription {
 
     /// Issues a statement over everything the client has; it is durable before it is pushed.
     async fn bill(&mut self) -> Result<Billed, StoreError> {
+        let began = Instant::now();
         let (wallet, through, relay) = (self.wallet, self.progress.cursor(), self.relay);
         let issued = self
             .node
@@ -286,6 +287,7 @@ impl Subscription {
             Issued::Statement(statement) => {
                 self.progress.billed(statement.through);
                 self.node.metrics.statements_issued.increment(1);
+                self.node.metrics.statement_seconds.record(began.elapsed());
                 Ok(Billed::Statement(self.sealer.seal(&Frame::Statement(statement)).into()))
             }
         }

@@ -1,6 +1,9 @@
 //! One handler for a POST to any path. It looks at nothing but the packet's address.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alloy::primitives::keccak256;
 use axum::{
@@ -16,9 +19,10 @@ use minus_protocol::{
     headers::{PEER_SESSION, decode_token},
 };
 
-use super::{answer::Refused, commands, deposit, forward};
+use super::{answer::Refused, commands, deposit, forward, reason::Reason};
 use crate::{
     clock,
+    metrics::Limit,
     node::Node,
     store::{customers, packets::Relay, peers},
 };
@@ -33,23 +37,28 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
 async fn accept(State(node): State<Arc<Node>>, request: Request) -> Response {
     let response = match handle(&node, request).await {
         Ok(response) => response,
-        Err(refused) => refused.into_response(),
+        Err(refused) => {
+            node.metrics.refused.of(refused.reason()).increment(1);
+            refused.into_response()
+        }
     };
-    node.metrics.answered(response.status().as_u16());
+    if let Some(status) = Status::from_code(response.status().as_u16()) {
+        node.metrics.answers.of(status).increment(1);
+    }
     response
 }
 
 async fn handle(node: &Arc<Node>, request: Request) -> Result<Response, Refused> {
-    let _place = node
-        .requests
-        .try_acquire()
-        .map_err(|_| Refused::With(Status::TooMany, "this node is at its limit of requests"))?;
+    let _place = node.requests.try_acquire().map_err(|_| {
+        node.metrics.limit_reached.of(Limit::Requests).increment(1);
+        Reason::RequestsFull
+    })?;
     let (parts, body) = request.into_parts();
     if parts.method != Method::POST {
-        return Err(Refused::With(Status::Malformed, "only POST is answered"));
+        return Err(Reason::Method.into());
     }
-    let packet = Packet::parse(read(&parts.headers, body).await?)
-        .map_err(|error| Refused::With(Status::of_packet_error(&error), "not a packet"))?;
+    let packet = Packet::parse(read(&parts.headers, body).await?).map_err(|error| Reason::of_packet_error(&error))?;
+    let came = Instant::now();
     let relay = session(node, &parts.headers).await?;
 
     let recipient = packet.recipient();
@@ -59,26 +68,31 @@ async fn handle(node: &Arc<Node>, request: Request) -> Result<Response, Refused>
     }
     match customers::wallet(node.store.readers(), recipient).await? {
         Some(wallet) if deposit::is_agent_of(node, recipient).await? => {
-            deposit::deposit(node, packet, wallet.payer, relay).await
+            let deposited = deposit::deposit(node, packet, wallet.payer, relay).await?;
+            node.metrics.deposit_seconds.record(came.elapsed());
+            Ok(deposited)
         }
         // What a relay sent here was meant for here: passing it on could go round in circles.
-        _ if relay.is_some() => Err(Refused::With(Status::Misdirected, "this node is not the agent")),
-        _ => forward::forward(node, packet).await,
+        _ if relay.is_some() => Err(Reason::NotTheAgent.into()),
+        _ => {
+            let forwarded = forward::forward(node, packet).await?;
+            node.metrics.forward_seconds.record(came.elapsed());
+            Ok(forwarded)
+        }
     }
 }
 
 /// The body, never more of it than a packet has.
 async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refused> {
-    let too_large = || Refused::With(Status::TooLarge, "longer than a packet");
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > PACKET_BYTES_MAX)) {
-        return Err(too_large());
+        return Err(Reason::TooLarge.into());
     }
     match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, PACKET_BYTES_MAX).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Refused::With(Status::Malformed, "the body broke off")),
-        Err(_) => Err(Refused::With(Status::Malformed, "the body came too slowly")),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Reason::TooLarge.into()),
+        Ok(Err(_)) => Err(Reason::BodyBrokenOff.into()),
+        Err(_) => Err(Reason::BodyTooSlow.into()),
     }
 }
 
@@ -86,7 +100,7 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refused> {
 /// paid for what it carries.
 async fn session(node: &Node, headers: &HeaderMap) -> Result<Option<Relay>, Refused> {
     let Some(value) = headers.get(PEER_SESSION) else { return Ok(None) };
-    let unknown = || Refused::With(Status::Misdirected, "no such peer session");
+    let unknown = || Refused::For(Reason::UnknownSession);
     let token = value.to_str().ok().and_then(decode_token).ok_or_else(unknown)?;
     let relay = peers::session(node.store.readers(), keccak256(token), clock::now_s()).await?;
     relay.map(Some).ok_or_else(unknown)
