@@ -14,8 +14,8 @@ use crate::world::network::{Network, Operator};
 use crate::world::people::{ReceivedFile, SentFile};
 use crate::world::{binaries, people::Person};
 
-/// What the customer deposits.
-const PREPAID_TOKENS: &str = "10";
+/// What the customer of an ordinary journey deposits: a few dozen megabytes at the operators' tariff.
+pub const PREPAID_TOKENS: u128 = 10;
 
 /// How long the books may take to become equal: relays ask for vouchers every second, claims wait for two blocks.
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
@@ -30,12 +30,12 @@ pub struct Travellers {
 }
 
 impl Travellers {
-    /// Makes both; the customer prepays and entrusts its wallet to the agent.
-    pub async fn prepare(network: &Network, shows_progress: bool) -> Result<Self> {
+    /// Makes both; the customer prepays so many tokens and entrusts its wallet to the agent.
+    pub async fn prepare(network: &Network, prepaid_tokens: u128, shows_progress: bool) -> Result<Self> {
         let customer = Person::new(network, "customer", shows_progress).await?;
         let sender = Person::new(network, "sender", shows_progress).await?;
-        network.fund(customer.address, 20).await?;
-        customer.prepay(network.agent(), PREPAID_TOKENS).await?;
+        network.fund(customer.address, prepaid_tokens).await?;
+        customer.prepay(network.agent(), &prepaid_tokens.to_string()).await?;
         customer.entrust(network.agent()).await?;
         Ok(Self { customer, sender })
     }

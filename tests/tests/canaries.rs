@@ -11,7 +11,7 @@ use minus_protocol::headers::CONTENT_PACKET;
 use minus_protocol::{
     Command, CommandBody, Frame, Outgoing, SealingKey, SessionKey, SseParser, StreamOpener, random_bytes, seal,
 };
-use minus_tests::journey::Travellers;
+use minus_tests::journey::{PREPAID_TOKENS, Travellers};
 use minus_tests::world::network::{Network, Operator};
 use minus_tests::world::process::Shared;
 use minus_tests::world::search::{Canary, files_with, memory_holds};
@@ -30,7 +30,7 @@ struct Planted {
 async fn relays_keep_nothing_of_what_they_carry() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let network = Network::start(folder.path(), |_| {}).await?;
-    let travellers = Travellers::prepare(&network, false).await?;
+    let travellers = Travellers::prepare(&network, PREPAID_TOKENS, false).await?;
     let wallet = travellers.customer.signer()?;
     let planted = Planted { plaintext: random_bytes(), sender: PrivateKeySigner::random(), session: random_bytes() };
 

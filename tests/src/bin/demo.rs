@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use minus_tests::journey::{self, Travellers};
+use minus_tests::journey::{self, PREPAID_TOKENS, Travellers};
 use minus_tests::sabotage::Sabotage;
 use minus_tests::world::books::table;
 use minus_tests::world::network::Network;
@@ -73,8 +73,8 @@ async fn travel(folder: &Path, arguments: &Arguments) -> Result<()> {
     let files = files(folder, &arguments.files)?;
     let network = Network::start(folder, step).await?;
 
-    step("a customer prepays 10 tokens and entrusts a wallet");
-    let travellers = Travellers::prepare(&network, true).await?;
+    step(&format!("a customer prepays {PREPAID_TOKENS} tokens and entrusts a wallet"));
+    let travellers = Travellers::prepare(&network, PREPAID_TOKENS, true).await?;
 
     let bytes: u64 = files.iter().map(|file| Ok(file.metadata()?.len())).sum::<Result<u64>>()?;
     step(&format!("a sender without an account sends to the offline wallet (files: {}, bytes: {bytes})", files.len()));

@@ -31,8 +31,9 @@ pub struct Anvil {
 }
 
 impl Anvil {
-    /// Starts a chain that mines a transaction at once and an empty block every second.
-    pub async fn start(folder: &Path) -> Result<Self> {
+    /// Starts a chain that mines a transaction at once and an empty block every second. Its clock starts at this machine's
+    /// time, or at `time` in seconds since 1970.
+    pub async fn start(folder: &Path, time: Option<u64>) -> Result<Self> {
         let port = free_port()?;
         let url = format!("http://127.0.0.1:{port}");
         let mut process = Process::new("anvil", binaries::anvil(), folder.join("anvil.log")).arguments([
@@ -42,6 +43,9 @@ impl Anvil {
             "1",
             "--mixed-mining",
         ]);
+        if let Some(time) = time {
+            process = process.arguments(["--timestamp", &time.to_string()]);
+        }
         process.start().context("is the Solidity toolchain installed? `scripts/test` and `scripts/demo` do that")?;
         let signer = PrivateKeySigner::from_bytes(&FAUCET_KEY)?;
         let faucet = ProviderBuilder::new().wallet(EthereumWallet::from(signer)).connect_http(url.parse()?).erased();
@@ -58,6 +62,18 @@ impl Anvil {
     /// A connection that signs with the faucet's key.
     pub fn faucet(&self) -> &DynProvider {
         &self.faucet
+    }
+
+    /// Lets the chain's next block have this time, in seconds since 1970; its clock goes on from there.
+    pub async fn set_time(&self, time: u64) -> Result<()> {
+        self.faucet.raw_request::<_, serde_json::Value>("evm_setNextBlockTimestamp".into(), (time,)).await?;
+        Ok(())
+    }
+
+    /// Mines a block, at the time set if there is one.
+    pub async fn mine(&self) -> Result<()> {
+        self.faucet.raw_request::<_, serde_json::Value>("evm_mine".into(), ()).await?;
+        Ok(())
     }
 
     /// Gives an account ether to pay gas with.

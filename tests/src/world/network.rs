@@ -61,6 +61,11 @@ impl Operator {
         self.folder.join("settler.toml")
     }
 
+    /// The operator's own key, as its owner would unlock it.
+    pub fn key(&self) -> Result<PrivateKeySigner> {
+        Ok(PrivateKeySigner::decrypt_keystore(self.folder.join("operator.json"), PASSWORD)?)
+    }
+
     /// The node's database and everything else it wrote.
     pub fn node_data(&self) -> PathBuf {
         self.folder.join("node")
@@ -86,21 +91,35 @@ pub struct Network {
 impl Network {
     /// Registers and starts everything in `folder`, calling `step` before each of [`Network::STEPS`] steps.
     pub async fn start(folder: &Path, mut step: impl FnMut(&str)) -> Result<Self> {
-        let network = Self::register_all(folder, &mut step).await?;
+        Self::register_all(folder, &mut step).await?.run(&mut step).await
+    }
+
+    /// The same on a chain whose clock starts at `time`, in seconds since 1970: what takes effect after a notice can then
+    /// be brought about.
+    pub async fn start_at(folder: &Path, time: u64) -> Result<Self> {
+        let mut step = |_: &str| {};
+        let anvil = Anvil::start(folder, Some(time)).await?;
+        Self::register_all_on(anvil, folder, &mut step).await?.run(&mut step).await
+    }
+
+    async fn run(self, step: &mut impl FnMut(&str)) -> Result<Self> {
         step("starting nodes and settlers");
-        for operator in &network.operators {
+        for operator in &self.operators {
             operator.settler.lock().start()?;
             operator.node.lock().start()?;
         }
-        network.ready().await?;
-        Ok(network)
+        self.ready().await?;
+        Ok(self)
     }
 
     /// A chain with the contracts and three registered operators, none of whose programs runs yet.
     pub async fn register_all(folder: &Path, step: &mut impl FnMut(&str)) -> Result<Self> {
         step("starting a chain");
-        let anvil = Anvil::start(folder).await?;
+        let anvil = Anvil::start(folder, None).await?;
+        Self::register_all_on(anvil, folder, step).await
+    }
 
+    async fn register_all_on(anvil: Anvil, folder: &Path, step: &mut impl FnMut(&str)) -> Result<Self> {
         step("deploying the contracts");
         let reserve = reserve::deploy(anvil.faucet()).await?;
         let deployment_file = folder.join("deployment.json");

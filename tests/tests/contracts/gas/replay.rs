@@ -46,7 +46,7 @@ async fn anvil_gives_the_same_receipts() -> anyhow::Result<()> {
     OneMoreRow::measure(&mut bench);
 
     let folder = tempfile::tempdir()?;
-    let anvil = Anvil::start(folder.path()).await?;
+    let anvil = Anvil::start(folder.path(), None).await?;
     let chain = anvil.faucet();
     chain.raw_request::<_, ()>("anvil_autoImpersonateAccount".into(), [true]).await?;
     for (number, step) in bench.history.iter().enumerate() {
