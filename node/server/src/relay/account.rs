@@ -20,6 +20,12 @@ pub(crate) fn exposed_bytes(earned: &Earned) -> u128 {
     inbound.saturating_add(outbound).saturating_add(unforgiven)
 }
 
+/// Whether the agent confirmed more than this relay counted: the relay died before it counted, and something was under way
+/// when it last heard so. Nothing is exposed then, and yet the agent has to be asked once more.
+pub(crate) const fn is_behind(earned: &Earned) -> bool {
+    earned.inbound_confirmed > earned.inbound_bytes || earned.outbound_confirmed > earned.outbound_bytes
+}
+
 /// What these bytes are worth at the agent's present tariff.
 pub(crate) fn exposure(earned: &Earned, tariff_version: u32, tariff: Tariff) -> Amount {
     let mut line = MeterLine { tariff_version, tariff, meter: minus_protocol::Meter::default() };
@@ -217,10 +223,12 @@ mod tests {
         let mut account = confirm(&earned(5, 7), &said(8, 9), Some(units(117)), busy);
         assert_eq!((account.inbound_bytes, account.outbound_bytes), (5, 7));
         assert_eq!(exposed_bytes(&account), 0);
+        assert!(is_behind(&account), "the agent is asked again");
         account.inbound_bytes += 3;
         account.outbound_bytes += 2;
         let quiet = confirm(&account, &said(8, 9), Some(units(117)), UnderWay::default());
         assert_eq!((quiet.inbound_bytes, quiet.outbound_bytes), (8, 9));
+        assert!(!is_behind(&quiet));
         assert_eq!(exposed_bytes(&quiet), 0);
     }
 

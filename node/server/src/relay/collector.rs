@@ -70,7 +70,7 @@ pub(crate) async fn run(node: Arc<Node>) {
         let due = earned.into_iter().filter(|earned| {
             let counters = node.peers.agent(earned.agent).map(|state| state.count(|counters| *counters));
             let counters = counters.unwrap_or_default();
-            let open = account::exposed_bytes(earned) > 0 || !counters.settled;
+            let open = account::exposed_bytes(earned) > 0 || account::is_behind(earned) || !counters.settled;
             let enough = counters.bytes_unasked >= node.config.voucher_bytes;
             enough || (everyone && open) || (late && earned.outbound_written_off > 0)
         });
