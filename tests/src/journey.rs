@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use alloy::primitives::Address;
 use anyhow::{Context, Result, ensure};
+use minus_bindings::Amount;
 use minus_protocol::{Meter, MeterLine, due, total};
 use sha2::{Digest, Sha256};
 
@@ -12,13 +14,16 @@ use crate::world::books::{Counts, Payment, node_meters, reconcile};
 use crate::world::command::Call;
 use crate::world::network::{Network, Operator};
 use crate::world::people::{ReceivedFile, SentFile};
-use crate::world::{binaries, people::Person};
+use crate::world::{binaries, eventually, people::Person};
 
 /// What the customer of an ordinary journey deposits: a few dozen megabytes at the operators' tariff.
 pub const PREPAID_TOKENS: u128 = 10;
 
 /// How long the books may take to become equal: relays ask for vouchers every second, claims wait for two blocks.
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long one lane may take to be paid, on a busy machine.
+const PAID_WITHIN: Duration = Duration::from_secs(60);
 
 /// A customer with a prepaid, entrusted wallet that is offline, and a sender without an account.
 #[derive(Debug)]
@@ -91,6 +96,20 @@ pub async fn claim(operator: &Operator, timeout: &str) -> Result<()> {
         .arguments(["claim", "--now", "--json", "--timeout", timeout, "--url", &operator.settler_admin])
         .run()
         .await
+}
+
+/// Lets everybody claim until the lane has paid `total`, to the base unit; never more.
+pub async fn settled(network: &Network, payer: Address, payee: Address, total: Amount) -> Result<()> {
+    ensure!(total > Amount::ZERO, "nothing is due");
+    eventually("the lane to be paid", PAID_WITHIN, || async {
+        for operator in &network.operators {
+            claim(operator, "30s").await?;
+        }
+        let paid = network.paid(payer, payee).await?;
+        ensure!(paid <= total, "{paid} tokens were paid of {total}");
+        Ok((paid == total).then_some(()))
+    })
+    .await
 }
 
 /// What every witness says at this moment.

@@ -5,18 +5,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use anyhow::{Context, Result, ensure};
 use figment::Figment;
 use figment::providers::{Format, Toml};
-use minus_bindings::Amount;
 use minus_client::{
     Client, EntrustOptions, Identity, Item, ListenEvent, ListenOptions, PrepayOptions, SendOptions, Stop, silent,
 };
-use minus_tests::journey::{claim, random_file, sha256};
+use minus_tests::journey::{random_file, settled, sha256};
 use minus_tests::world::books::node_meters;
-use minus_tests::world::eventually;
 use minus_tests::world::network::{Network, Operator};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -140,18 +137,4 @@ async fn listen(network: &Network, client: &Client, customer: &Identity) -> Resu
     client.listen(customer, &options, &sink, CancellationToken::new()).await?;
     let events = events.lock().expect("nobody panics while holding it").clone();
     Ok(events)
-}
-
-/// Lets everybody claim until the lane has paid `total`, to the base unit.
-async fn settled(network: &Network, payer: Address, payee: Address, total: Amount) -> Result<()> {
-    ensure!(total > Amount::ZERO, "nothing is due");
-    eventually("the lane to be paid", Duration::from_secs(40), || async {
-        for operator in &network.operators {
-            claim(operator, "30s").await?;
-        }
-        let paid = network.paid(payer, payee).await?;
-        ensure!(paid <= total, "{paid} tokens were paid of {total}");
-        Ok((paid == total).then_some(()))
-    })
-    .await
 }

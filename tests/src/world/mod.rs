@@ -9,6 +9,7 @@
 //! | [`network`] | deploys, registers three operators, starts their nodes and settlers |
 //! | [`reserve`] | the reserve asset, which anyone may print |
 //! | [`people`] | customers and senders, who use nothing but the `minus` command line |
+//! | [`javascript`] | programs of `tests/javascript`: the second client, a browser |
 //! | [`books`] | reads every meter and the chain, and says whether they are equal |
 //! | [`search`] | looks for planted bytes in files, logs and memory |
 
@@ -16,6 +17,7 @@ pub mod anvil;
 pub mod binaries;
 pub mod books;
 pub mod command;
+pub mod javascript;
 pub mod network;
 pub mod people;
 pub mod process;
