@@ -20,8 +20,12 @@ pub const CONTENT_PACKET: &str = "application/octet-stream";
 /// The content type of a subscription's answer.
 pub const CONTENT_STREAM: &str = "text/event-stream";
 
-/// Query parameter of a GET: a sealed packet, base64 of the URL alphabet without padding. For a browser's `EventSource`,
-/// which cannot POST.
+/// Request header of a GET: the id of the last event that the browser's `EventSource` saw, a decimal number. A relay passes
+/// it on. Nothing proves it; see [`crate::stream`].
+pub const LAST_EVENT_ID: &str = "last-event-id";
+
+/// Query parameter of a GET: a sealed subscribe command, base64 of the URL alphabet without padding. For a browser's
+/// `EventSource`, which cannot POST.
 pub const PACKET_QUERY: &str = "packet";
 
 /// Why a query's packet is refused. Final.

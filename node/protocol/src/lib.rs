@@ -40,7 +40,7 @@ pub use relay_count::RelayCounter;
 pub use reply::{Refusal, RelayStatement, Reply, ReplyError, open_reply, seal_reply};
 pub use sealing::{SealingKey, SealingKeyError, SealingSecret};
 pub use session::{SessionKey, random_bytes};
-pub use sse::{SseError, SseEvent, SseParser};
+pub use sse::{SseError, SseEvent, SseParser, event_id};
 pub use statement::{CLOCK_TOLERANCE_S, Disagreement, Expected, Statement, check};
 pub use status::{Advice, Receipt, Status, Stored};
 pub use stream::{Frame, MESSAGE_HEADER_BYTES, StreamError, StreamOpener, StreamSealer};

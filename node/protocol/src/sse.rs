@@ -76,7 +76,7 @@ impl SseParser {
                     let (name, value) = line.split_once(':').unwrap_or((line, ""));
                     let value = value.strip_prefix(' ').unwrap_or(value);
                     match name {
-                        "id" => self.id = Some(number(value)?),
+                        "id" => self.id = Some(event_id(value).ok_or(SseError::Id)?),
                         "event" => self.event = Some(value.to_owned()),
                         "data" => match &mut self.data {
                             None => self.data = Some(value.to_owned()),
@@ -96,10 +96,13 @@ impl SseParser {
     }
 }
 
-fn number(text: &str) -> Result<u64, SseError> {
-    let number: u64 = text.parse().map_err(|_| SseError::Id)?;
+/// The number of an event's id, and of a [`crate::headers::LAST_EVENT_ID`]; `None` of anything but a decimal number in
+/// its shortest form.
+#[must_use]
+pub fn event_id(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
     // "+7" and "007" parse as well; one number has one form
-    if number.to_string() == text { Ok(number) } else { Err(SseError::Id) }
+    (number.to_string() == text).then_some(number)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The stream: what an agent pushes to a subscriber, as events that a relay can carry and count but not read.
 //!
 //! ```text
-//! event: salt\ndata: <base64 of 32 random bytes>\n\n                                      once, first
+//! retry: <milliseconds>\nevent: salt\ndata: <base64 of 32 random bytes>\n\n               once, first
 //! id: <sequence number>\ndata: <base64 of ciphertext | tag 16>\n\n                        a message
 //! data: <base64 of ciphertext | tag 16>\n\n                                               a statement or keep-alive
 //! ```
@@ -17,6 +17,11 @@
 //!
 //! A message adds a fixed [`MESSAGE_HEADER_BYTES`] to its packet, which is padded already, so that a relay knows the
 //! packet's length from the length of the data line; see [`crate::relay_count`].
+
+//! A browser's `EventSource` repeats its GET, with the same packet, `retry` milliseconds after the stream ended, and names
+//! the last id it saw (`Last-Event-ID`). The agent goes on after that one or after the command's `resume_after`, whichever
+//! is more. The header is nobody's signature: a relay that raises it holds back messages, as it could anyway, and the
+//! statement that follows fails the customer's own count; they stay stored, for the next sealed `resume_after`.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -43,8 +48,17 @@ pub const FRAME_BYTES_MAX: usize = MESSAGE_HEADER_BYTES + PACKET_BYTES_MAX + FRA
 /// Frames that are no messages are padded to a multiple of this, so that statements and keep-alives look alike.
 pub const FRAME_MULTIPLE_BYTES: usize = 1024;
 
+/// Field names, line ends and an id of 20 digits around an event's data.
+const EVENT_FIELDS_BYTES_MAX: usize = 40;
+
 /// The name of the first event.
 pub const SALT_EVENT: &str = "salt";
+
+/// The least time after which a browser comes back to a stream that ended: a node that restarts is not stormed.
+const RETRY_MS_MIN: u16 = 1_000;
+
+/// How far beyond [`RETRY_MS_MIN`] the salt spreads that time, so that the browsers of one node do not come back as one.
+const RETRY_MS_SPREAD: u16 = 4_000;
 
 const STREAM_INFO: &[u8] = b"layer-minus/1 stream";
 const KIND_MESSAGE: u8 = 1;
@@ -122,13 +136,22 @@ impl StreamSealer {
     /// The event that has to be sent before all others.
     #[must_use]
     pub fn opening_event(&self) -> String {
-        format!("event: {SALT_EVENT}\ndata: {}\n\n", STANDARD.encode(self.salt))
+        let [first, second, ..] = self.salt;
+        let retry_ms = RETRY_MS_MIN + u16::from_be_bytes([first, second]) % RETRY_MS_SPREAD;
+        format!("retry: {retry_ms}\nevent: {SALT_EVENT}\ndata: {}\n\n", STANDARD.encode(self.salt))
     }
 
     /// The next event, complete with its blank line. A message must hold at most [`PACKET_BYTES_MAX`] bytes, or no
     /// subscriber accepts the event.
     #[must_use]
     pub fn seal(&mut self, frame: &Frame) -> String {
+        let mut event = String::new();
+        self.seal_onto(frame, &mut event);
+        event
+    }
+
+    /// The same at the end of the events before it, to be sent with them.
+    pub fn seal_onto(&mut self, frame: &Frame, events: &mut String) {
         let id = match frame {
             Frame::Message { seq, .. } => Some(*seq),
             Frame::Statement(_) | Frame::KeepAlive => None,
@@ -137,16 +160,15 @@ impl StreamSealer {
         let bytes = self.cipher.seal(&nonce(self.sealed), aad.as_bytes(), &plaintext(frame));
         self.sealed += 1;
 
-        let mut event = String::with_capacity(bytes.len().div_ceil(3) * 4 + 40);
+        events.reserve(bytes.len().div_ceil(3) * 4 + EVENT_FIELDS_BYTES_MAX);
         if id.is_some() {
-            event.push_str("id: ");
-            event.push_str(&aad);
-            event.push('\n');
+            events.push_str("id: ");
+            events.push_str(&aad);
+            events.push('\n');
         }
-        event.push_str("data: ");
-        STANDARD.encode_string(&bytes, &mut event);
-        event.push_str("\n\n");
-        event
+        events.push_str("data: ");
+        STANDARD.encode_string(&bytes, events);
+        events.push_str("\n\n");
     }
 }
 

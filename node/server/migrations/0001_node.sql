@@ -95,6 +95,13 @@ create table commands (
 );
 create index commands_by_age on commands (seen_at);
 
+-- One row: the newest subscription of a wallet, if it came by GET: its browser repeats it.
+create table event_sources (
+    wallet bytea primary key references wallets (wallet),
+    packet bytea not null check (length(packet) = 32),
+    accepted_at bigint not null
+);
+
 -- One row: a session that a relay opened here by its signature. The token itself is not kept.
 create table peer_sessions (
     token_hash bytea primary key check (length(token_hash) = 32),

@@ -4,7 +4,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use minus_protocol::endpoint::{self, EndpointError, is_public};
+use minus_protocol::{
+    Packet,
+    endpoint::{self, EndpointError, is_public},
+    headers::{PACKET_QUERY, encode_packet_query},
+};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Url;
 
@@ -48,6 +52,13 @@ impl Egress {
     /// A POST to a stranger's endpoint.
     pub(crate) fn post(&self, endpoint: &str) -> Result<reqwest::RequestBuilder, EgressError> {
         Ok(self.client.post(self.check(endpoint)?))
+    }
+
+    /// A GET to a stranger's endpoint, with a packet in its query.
+    pub(crate) fn get(&self, endpoint: &str, packet: &Packet) -> Result<reqwest::RequestBuilder, EgressError> {
+        let mut url = self.check(endpoint)?;
+        url.set_query(Some(&format!("{PACKET_QUERY}={}", encode_packet_query(packet))));
+        Ok(self.client.get(url))
     }
 
     fn check(&self, text: &str) -> Result<Url, EgressError> {

@@ -172,7 +172,7 @@ fn statements_and_keep_alives_look_alike() {
 #[test]
 fn the_text_is_what_a_browser_reads() {
     let mut sealer = StreamSealer::new(&session(), SALT);
-    assert_eq!(sealer.opening_event(), format!("event: salt\ndata: {}\n\n", STANDARD.encode(SALT)));
+    assert_eq!(sealer.opening_event(), format!("retry: 4130\nevent: salt\ndata: {}\n\n", STANDARD.encode(SALT)));
     let text = sealer.seal(&message(12, 400));
     assert!(text.starts_with("id: 12\ndata: ") && text.ends_with("\n\n"));
     assert!(sealer.seal(&Frame::KeepAlive).starts_with("data: "));

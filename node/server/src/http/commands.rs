@@ -13,7 +13,7 @@ use super::{
     answer::{self, Refused},
     deposit,
     reason::Reason,
-    subscribe,
+    subscribe::{self, Resumed, Wish},
 };
 use crate::{
     chain::NodeRecord,
@@ -41,21 +41,33 @@ struct Order {
 }
 
 /// Opens and obeys.
-pub(crate) async fn obey(node: &Arc<Node>, packet: &Packet, relay: Option<Relay>) -> Result<Response, Refused> {
+/// What came by GET only subscribes.
+pub(crate) async fn obey(
+    node: &Arc<Node>,
+    packet: &Packet,
+    relay: Option<Relay>,
+    resumed: Option<Resumed>,
+) -> Result<Response, Refused> {
     let opened = open(packet, &node.key.sealing, &node.routing_domain).map_err(|_| Reason::Unopenable)?;
     let Command { session, body } = Command::decode(&opened.body).map_err(|_| Reason::NotACommand)?;
     let order = Order { sender: opened.sender, sent_at_ms: opened.sent_at_ms, id: packet.id(), relay };
+    if let CommandBody::Subscribe { resume_after } = body {
+        let wish = Wish {
+            wallet: order.sender,
+            packet: order.id,
+            sent_at_ms: order.sent_at_ms,
+            resume_after,
+            resumed,
+            relay: order.relay,
+        };
+        let opened = subscribe::open(node, &session, wish).await;
+        return Ok(opened.unwrap_or_else(|refusal| refuse(node, &session, refusal)));
+    }
+    if resumed.is_some() {
+        return Err(Reason::GetSubscribes.into());
+    }
     if check_fresh(order.sent_at_ms, clock::now_ms()).is_err() {
         return Ok(refuse(node, &session, Refusal::Stale));
-    }
-    if let CommandBody::Subscribe { resume_after } = body {
-        return match subscribe_once(node, &order).await {
-            Ok(()) => match subscribe::open(node, &session, order.sender, resume_after, order.relay) {
-                Some(stream) => Ok(stream),
-                None => Ok(refuse(node, &session, Refusal::Busy)),
-            },
-            Err(refusal) => Ok(refuse(node, &session, refusal)),
-        };
     }
     let reply = match dispatch(node, &order, body).await {
         Ok(reply) => reply,
@@ -82,7 +94,7 @@ async fn dispatch(node: &Arc<Node>, order: &Order, body: CommandBody) -> Result<
 }
 
 /// What a stranger is told of a failure inside.
-fn inside(error: impl Into<Refused>) -> Refusal {
+pub(super) fn inside(error: impl Into<Refused>) -> Refusal {
     let error = error.into();
     if error.is_internal() {
         tracing::warn!(%error, "a command could not be obeyed");
@@ -139,24 +151,6 @@ async fn entrust(
         Some(customers::Entrusted::Unfunded) => Err(Refusal::Unfunded),
         Some(customers::Entrusted::Yes { base }) => Ok(Reply::Entrusted { base }),
     }
-}
-
-/// A subscription needs no view of the chain: a customer that has moved on may still fetch what is stored here.
-async fn subscribe_once(node: &Node, order: &Order) -> Result<(), Refusal> {
-    let (id, wallet) = (order.id, order.sender);
-    node.store
-        .writer()
-        .write(move |connection| {
-            Box::pin(async move {
-                if customers::wallet(&mut *connection, wallet).await?.is_none() {
-                    return Ok(Err(Refusal::NotEntrusted));
-                }
-                let first = commands::first_time(connection, id, clock::now_s()).await?;
-                Ok(if first { Ok(()) } else { Err(Refusal::Replayed) })
-            })
-        })
-        .await
-        .map_err(inside)?
 }
 
 async fn acknowledge(

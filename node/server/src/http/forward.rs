@@ -12,13 +12,14 @@ use axum::{
 use futures_util::{Stream, StreamExt};
 use minus_protocol::{
     Packet, RelayCounter, Status,
-    headers::{CONTENT_PACKET, CONTENT_STREAM, METERED, PEER_SESSION, encode_token},
+    headers::{CONTENT_PACKET, CONTENT_STREAM, LAST_EVENT_ID, METERED, PEER_SESSION, encode_token},
 };
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     answer::{Refused, code},
     reason::Reason,
+    subscribe::Resumed,
 };
 use crate::{
     chain::NodeRecord,
@@ -44,8 +45,9 @@ struct Target {
 }
 
 /// Forwards a packet and streams the answer back. After a 421 everything known is refreshed and it is tried once more.
-pub(crate) async fn forward(node: &Arc<Node>, packet: Packet) -> Result<Response, Refused> {
-    let forwarded = try_forward(node, packet).await;
+/// What came by GET goes on by GET.
+pub(crate) async fn forward(node: &Arc<Node>, packet: Packet, resumed: Option<Resumed>) -> Result<Response, Refused> {
+    let forwarded = try_forward(node, packet, resumed).await;
     match &forwarded {
         Ok(response) => {
             if let Some(status) = Status::from_code(response.status().as_u16()) {
@@ -57,20 +59,19 @@ pub(crate) async fn forward(node: &Arc<Node>, packet: Packet) -> Result<Response
     forwarded
 }
 
-async fn try_forward(node: &Arc<Node>, packet: Packet) -> Result<Response, Refused> {
+async fn try_forward(node: &Arc<Node>, packet: Packet, resumed: Option<Resumed>) -> Result<Response, Refused> {
     node.in_office().await?;
     let recipient = packet.recipient();
     let target = responsible(node, recipient, false).await?;
     check_credit(node, &target).await?;
     let length = u64::try_from(packet.len()).expect("a packet's length fits 64 bits");
-    let bytes = packet.into_bytes();
-    let (sent, target) = match send(node, &target, bytes.clone()).await? {
+    let (sent, target) = match send(node, &target, &packet, resumed).await? {
         sent if sent.response.status().as_u16() == Status::Misdirected.code() => {
             drop(sent);
             node.view.refresh_node(target.node).await?;
             let target = responsible(node, recipient, true).await?;
             check_credit(node, &target).await?;
-            (send(node, &target, bytes).await?, target)
+            (send(node, &target, &packet, resumed).await?, target)
         }
         sent => (sent, target),
     };
@@ -126,18 +127,22 @@ struct Sent {
 }
 
 /// One attempt. A 421 drops the session.
-async fn send(node: &Node, target: &Target, bytes: Bytes) -> Result<Sent, Refused> {
+async fn send(node: &Node, target: &Target, packet: &Packet, resumed: Option<Resumed>) -> Result<Sent, Refused> {
     let unreachable = |error: PeerError| unreachable(target.node, &error);
     let state = node.peers.agent(target.node).map_err(unreachable)?;
     let _place = state.places.try_acquire().map_err(|_| Reason::AgentFull)?;
     let token = peers::token(node, target.node, &target.record).await.map_err(unreachable)?;
-    let request = node
-        .egress
-        .post(&target.record.endpoint)
-        .map_err(|error| unreachable(error.into()))?
-        .header(header::CONTENT_TYPE, CONTENT_PACKET)
-        .header(PEER_SESSION, secret(&token)?)
-        .body(bytes);
+    let endpoint = &target.record.endpoint;
+    let request = match resumed {
+        None => node
+            .egress
+            .post(endpoint)
+            .map(|request| request.header(header::CONTENT_TYPE, CONTENT_PACKET).body(packet.clone().into_bytes())),
+        Some(Resumed { last_event_id }) => node.egress.get(endpoint, packet).map(|request| {
+            last_event_id.into_iter().fold(request, |request, id| request.header(LAST_EVENT_ID, id.to_string()))
+        }),
+    };
+    let request = request.map_err(|error| unreachable(error.into()))?.header(PEER_SESSION, secret(&token)?);
     let forwarding = Forwarding::begin(Arc::clone(&state));
     let response = tokio::time::timeout(ANSWER_TIMEOUT, request.send())
         .await

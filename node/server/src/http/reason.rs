@@ -8,6 +8,8 @@ use minus_protocol::{PacketError, Status};
 pub(crate) enum Reason {
     /// Another method than the surface knows.
     Method,
+    /// A GET without a packet, or with one that does not subscribe.
+    GetSubscribes,
     /// The bytes are no packet.
     NotAPacket,
     /// Longer than a packet, as announced or as it came.
@@ -68,6 +70,7 @@ impl Reason {
     /// All of them.
     pub(crate) const ALL: &'static [Self] = &[
         Self::Method,
+        Self::GetSubscribes,
         Self::NotAPacket,
         Self::TooLarge,
         Self::BodyBrokenOff,
@@ -107,7 +110,8 @@ impl Reason {
 
     const fn row(self) -> (Status, &'static str, &'static str) {
         match self {
-            Self::Method => (Status::Malformed, "method", "only POST is answered"),
+            Self::Method => (Status::Malformed, "method", "only GET and POST are answered"),
+            Self::GetSubscribes => (Status::Malformed, "get_subscribes", "a GET only subscribes"),
             Self::NotAPacket => (Status::Malformed, "not_a_packet", "not a packet"),
             Self::TooLarge => (Status::TooLarge, "too_large", "longer than a packet"),
             Self::BodyBrokenOff => (Status::Malformed, "body_broken_off", "the body broke off"),

@@ -1,17 +1,16 @@
 //! The stream a subscription is answered with: stored packets up to the window, statements, signs of life. All it
 //! remembers is in the store; when it breaks, the client subscribes again and resumes.
+//!
+//! - `admission` — who may subscribe, and from where on
+//! - `listeners` — the running subscriptions; `fresh` — what was just stored, handed over to them
+//! - `progress` — what was pushed, what is paid, when to draw up a statement
 
+mod admission;
+mod fresh;
+mod listeners;
 mod progress;
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    convert::Infallible,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use alloy::primitives::Address;
 use axum::{
@@ -20,11 +19,18 @@ use axum::{
     response::Response,
 };
 use futures_util::Stream;
-use minus_protocol::{Frame, SessionKey, StreamSealer, headers::CONTENT_STREAM, random_bytes};
-use tokio::{sync::Notify, sync::OwnedSemaphorePermit, time::Instant};
-use tokio_util::sync::CancellationToken;
+use minus_protocol::{Frame, Refusal, SessionKey, StreamSealer, headers::CONTENT_STREAM, random_bytes};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use self::progress::Progress;
+pub(crate) use self::{
+    admission::{Resumed, Wish},
+    listeners::Subscriptions,
+};
+use self::{
+    fresh::Next,
+    listeners::Line,
+    progress::{Bill, Progress},
+};
 use crate::{
     clock,
     node::Node,
@@ -37,102 +43,8 @@ use crate::{
 
 /// Packets read from the store at once: bounds what one stream holds in memory to as many mebibytes.
 const READ_AHEAD: u32 = 4;
-/// How soon a bill that had to wait for another wallet of the account is tried again.
-const HELD_FOR: Duration = Duration::from_millis(500);
-
-/// Streams of one wallet, displaced ones included: one that nobody reads cannot see that it was displaced, and holds what
-/// it was about to say. A customer on the move leaves a few behind until the kernel gives them up.
-const STREAMS_PER_WALLET_MAX: usize = 16;
-
-/// The line from the rest of the node to one running subscription.
-#[derive(Debug, Default)]
-struct Line {
-    /// Rung when there is something to look at.
-    bell: Notify,
-    /// Highest sequence number acknowledged since the subscription began.
-    acknowledged: AtomicU64,
-    /// Whether the last statement is worth nothing any more.
-    bill_again: AtomicBool,
-    /// Cancelled when a newer subscription of the wallet takes over.
-    displaced: CancellationToken,
-}
-
-/// The streams of one wallet.
-#[derive(Debug)]
-struct Streams {
-    /// To the newest; the others are displaced.
-    line: Arc<Line>,
-    open: usize,
-}
-
-/// The running subscriptions, one per wallet. Bounded by the node's number of streams.
-#[derive(Debug, Default)]
-pub(crate) struct Subscriptions {
-    wallets: Mutex<HashMap<Address, Streams>>,
-}
-
-impl Subscriptions {
-    fn with<T>(&self, change: impl FnOnce(&mut HashMap<Address, Streams>) -> T) -> T {
-        change(&mut self.wallets.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn line(&self, wallet: Address) -> Option<Arc<Line>> {
-        self.with(|wallets| wallets.get(&wallet).map(|streams| Arc::clone(&streams.line)))
-    }
-
-    /// A packet of this wallet was stored.
-    pub(crate) fn ring(&self, wallet: Address) {
-        if let Some(line) = self.line(wallet) {
-            line.bell.notify_one();
-        }
-    }
-
-    /// This wallet's packets up to `through` are paid for and gone.
-    pub(crate) fn acknowledged(&self, wallet: Address, through: u64) {
-        if let Some(line) = self.line(wallet) {
-            line.acknowledged.fetch_max(through, Ordering::Release);
-            line.bell.notify_one();
-        }
-    }
-
-    /// The statement this wallet was last given is not the account's latest.
-    pub(crate) fn bill_again(&self, wallet: Address) {
-        if let Some(line) = self.line(wallet) {
-            line.bill_again.store(true, Ordering::Release);
-            line.bell.notify_one();
-        }
-    }
-
-    /// Takes the wallet over from any older subscription. None when too many of those have not ended.
-    fn take_over(&self, wallet: Address) -> Option<Arc<Line>> {
-        let line = Arc::new(Line::default());
-        self.with(|wallets| {
-            match wallets.entry(wallet) {
-                Entry::Vacant(vacant) => {
-                    vacant.insert(Streams { line: Arc::clone(&line), open: 1 });
-                }
-                Entry::Occupied(occupied) if occupied.get().open >= STREAMS_PER_WALLET_MAX => return None,
-                Entry::Occupied(mut occupied) => {
-                    let streams = occupied.get_mut();
-                    streams.open += 1;
-                    std::mem::replace(&mut streams.line, Arc::clone(&line)).displaced.cancel();
-                }
-            }
-            Some(line)
-        })
-    }
-
-    fn leave(&self, wallet: Address) {
-        self.with(|wallets| {
-            if let Some(streams) = wallets.get_mut(&wallet) {
-                streams.open = streams.open.saturating_sub(1);
-                if streams.open == 0 {
-                    wallets.remove(&wallet);
-                }
-            }
-        });
-    }
-}
+/// Events are gathered up to this and written at once: one system call for some dozens of small ones.
+const CHUNK_BYTES: usize = 32 << 10;
 
 /// One subscription. Dropping it, however the connection ended, frees its place.
 struct Subscription {
@@ -142,6 +54,10 @@ struct Subscription {
     line: Arc<Line>,
     sealer: StreamSealer,
     progress: Progress,
+    /// Read from the store and not pushed yet.
+    page: VecDeque<Waiting>,
+    /// Whether the store may hold more than was read.
+    is_behind: bool,
     _place: OwnedSemaphorePermit,
 }
 
@@ -152,30 +68,28 @@ impl Drop for Subscription {
     }
 }
 
-/// Begins a subscription. None when the node, or the wallet, has no room for another stream.
-pub(crate) fn open(
-    node: &Arc<Node>,
-    session: &SessionKey,
-    wallet: Address,
-    resume_after: u64,
-    relay: Option<Relay>,
-) -> Option<Response> {
-    let place = Arc::clone(&node.streams).try_acquire_owned().ok()?;
-    let line = node.subscriptions.take_over(wallet)?;
+/// Begins a subscription, if it may be and the node and the wallet have room for another stream.
+pub(crate) async fn open(node: &Arc<Node>, session: &SessionKey, wish: Wish) -> Result<Response, Refusal> {
+    let place = Arc::clone(&node.streams).try_acquire_owned().map_err(|_| Refusal::Busy)?;
+    let resume_after = admission::admit(node, wish).await?;
+    let line = node.subscriptions.take_over(wish.wallet).ok_or(Refusal::Busy)?;
     node.metrics.streams_open.increment(1.0);
     let subscription = Subscription {
         node: Arc::clone(node),
-        wallet,
-        relay,
+        wallet: wish.wallet,
+        relay: wish.relay,
         line,
+        // A new salt each time: the same command may come again, and no nonce is used twice under one key.
         sealer: StreamSealer::new(session, random_bytes()),
         progress: Progress::new(resume_after, node.config.window_bytes),
+        page: VecDeque::new(),
+        is_behind: true,
         _place: place,
     };
     let mut response = Response::new(Body::from_stream(events(subscription)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_STREAM));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Some(response)
+    Ok(response)
 }
 
 fn events(mut subscription: Subscription) -> impl Stream<Item = Result<Bytes, Infallible>> {
@@ -183,45 +97,47 @@ fn events(mut subscription: Subscription) -> impl Stream<Item = Result<Bytes, In
         yield Ok(subscription.sealer.opening_event().into());
         let keep_alive = subscription.node.config.keep_alive;
         let mut spoke_at = Instant::now();
-        let mut look_again = None;
         loop {
-            subscription.listen();
-            let mut caught_up = false;
-            while !caught_up && subscription.progress.has_room() {
-                let Ok(waiting) = subscription.read().await else { return };
-                caught_up = waiting.is_empty();
-                for packet in waiting {
-                    if !subscription.progress.has_room() {
-                        break;
-                    }
+            let caught_up = loop {
+                let Ok(gathered) = subscription.gather().await else { return };
+                if !gathered.events.is_empty() {
                     spoke_at = Instant::now();
-                    yield Ok(subscription.push(packet));
+                    yield Ok(gathered.events.into());
                 }
-                subscription.listen();
-            }
-            if subscription.progress.wants_bill(caught_up) {
-                match subscription.bill().await {
+                if gathered.is_all {
+                    break gathered.caught_up;
+                }
+                if subscription.line.is_displaced() {
+                    return;
+                }
+            };
+            let mut look_again = None;
+            match subscription.progress.bill(caught_up, Instant::now()) {
+                Bill::No => {}
+                Bill::At(time) => look_again = Some(time),
+                Bill::Now => match subscription.bill().await {
                     Ok(Billed::Statement(event)) => {
                         spoke_at = Instant::now();
                         yield Ok(event);
                     }
-                    Ok(Billed::Held) => look_again = Some(Instant::now() + HELD_FOR),
                     Ok(Billed::Nothing) => {}
+                    Ok(Billed::Held) => continue,
                     Err(error) => {
                         tracing::warn!(%error, "a statement could not be issued");
                         return;
                     }
-                }
+                },
             }
             let silent_until = spoke_at + keep_alive;
-            let wake_at = look_again.take().map_or(silent_until, |at: Instant| at.min(silent_until));
-            let line = Arc::clone(&subscription.line);
+            let wake_at = look_again.map_or(silent_until, |at: Instant| at.min(silent_until));
             tokio::select! {
                 biased;
-                () = line.displaced.cancelled() => return,
                 () = subscription.node.stop.cancelled() => return,
-                () = line.bell.notified() => {}
+                () = subscription.line.bell.notified() => {}
                 () = tokio::time::sleep_until(wake_at) => {}
+            }
+            if subscription.line.is_displaced() {
+                return;
             }
             if Instant::now() >= silent_until {
                 spoke_at = Instant::now();
@@ -229,6 +145,15 @@ fn events(mut subscription: Subscription) -> impl Stream<Item = Result<Bytes, In
             }
         }
     }
+}
+
+/// Some events to be written at once.
+struct Gathered {
+    events: String,
+    /// Whether there is nothing to be pushed beyond these now.
+    is_all: bool,
+    /// Whether that is because nothing is stored beyond these.
+    caught_up: bool,
 }
 
 enum Billed {
@@ -240,9 +165,48 @@ enum Billed {
 impl Subscription {
     /// Takes in what happened meanwhile.
     fn listen(&mut self) {
-        self.progress.acknowledged(self.line.acknowledged.load(Ordering::Acquire));
-        if self.line.bill_again.swap(false, Ordering::AcqRel) {
+        self.progress.acknowledged(self.line.acknowledged());
+        if self.line.take_bill_again() {
             self.progress.bill_again();
+        }
+    }
+
+    /// Seals what is to be pushed, as far as window and chunk go.
+    async fn gather(&mut self) -> Result<Gathered, StoreError> {
+        self.listen();
+        let mut events = String::new();
+        let mut caught_up = false;
+        while !caught_up && self.progress.has_room() && events.len() < CHUNK_BYTES {
+            match self.next().await? {
+                Some(waiting) => self.push(waiting, &mut events),
+                None => caught_up = true,
+            }
+        }
+        let is_all = caught_up || !self.progress.has_room();
+        if is_all && !self.page.is_empty() {
+            // A stream that waits for its client keeps nothing in memory.
+            self.page = VecDeque::new();
+            self.is_behind = true;
+        }
+        Ok(Gathered { events, is_all, caught_up })
+    }
+
+    /// The next packet: from the store until that has no more, then as they are handed over.
+    async fn next(&mut self) -> Result<Option<Waiting>, StoreError> {
+        loop {
+            if let Some(waiting) = self.page.pop_front() {
+                return Ok(Some(waiting));
+            }
+            if self.is_behind {
+                self.page = self.read().await?.into();
+                self.is_behind = !self.page.is_empty();
+                continue;
+            }
+            match self.line.next(self.progress.cursor()) {
+                Next::Packet(waiting) => return Ok(Some(waiting)),
+                Next::Nothing => return Ok(None),
+                Next::Missed => self.is_behind = true,
+            }
         }
     }
 
@@ -252,7 +216,7 @@ impl Subscription {
             .inspect_err(|error| tracing::warn!(%error, "stored packets could not be read"))
     }
 
-    fn push(&mut self, waiting: Waiting) -> Bytes {
+    fn push(&mut self, waiting: Waiting, events: &mut String) {
         let bytes = u64::try_from(waiting.packet.len()).unwrap_or(u64::MAX);
         self.progress.pushed(waiting.seq, bytes);
         self.node.metrics.bytes_pushed.increment(bytes);
@@ -263,7 +227,7 @@ impl Subscription {
             relayed: waiting.relayed_in,
             packet: waiting.packet,
         };
-        self.sealer.seal(&frame).into()
+        self.sealer.seal_onto(&frame, events);
     }
 
     /// Issues a statement over everything the client has; it is durable before it is pushed.
@@ -279,44 +243,20 @@ impl Subscription {
             })
             .await?;
         match issued {
-            Issued::Held => Ok(Billed::Held),
+            Issued::Held => {
+                self.progress.held(Instant::now());
+                Ok(Billed::Held)
+            }
             Issued::Nothing => {
                 self.progress.nothing_to_bill();
                 Ok(Billed::Nothing)
             }
             Issued::Statement(statement) => {
-                self.progress.billed(statement.through);
+                self.progress.billed(statement.through, Instant::now());
                 self.node.metrics.statements_issued.increment(1);
                 self.node.metrics.statement_seconds.record(began.elapsed());
                 Ok(Billed::Statement(self.sealer.seal(&Frame::Statement(statement)).into()))
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_newer_subscription_displaces_the_older() {
-        let (subscriptions, wallet) = (Subscriptions::default(), Address::ZERO);
-        let older = subscriptions.take_over(wallet).expect("there is room");
-        let newer = subscriptions.take_over(wallet).expect("there is room");
-        assert!(older.displaced.is_cancelled() && !newer.displaced.is_cancelled());
-        subscriptions.leave(wallet);
-        assert!(subscriptions.line(wallet).is_some_and(|line| Arc::ptr_eq(&line, &newer)));
-        subscriptions.leave(wallet);
-        assert!(subscriptions.line(wallet).is_none());
-    }
-
-    #[test]
-    fn streams_that_nobody_reads_do_not_pile_up() {
-        let (subscriptions, wallet) = (Subscriptions::default(), Address::ZERO);
-        assert!((0..STREAMS_PER_WALLET_MAX).all(|_| subscriptions.take_over(wallet).is_some()));
-        assert!(subscriptions.take_over(wallet).is_none());
-        assert!(subscriptions.take_over(Address::repeat_byte(1)).is_some(), "another wallet's are its own");
-        subscriptions.leave(wallet);
-        assert!(subscriptions.take_over(wallet).is_some());
     }
 }

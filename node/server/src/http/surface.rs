@@ -1,4 +1,5 @@
-//! One handler for a POST to any path. It looks at nothing but the packet's address.
+//! One handler for any path. It looks at nothing but the packet's address: in the body of a POST, or in the query of the GET
+//! with which a browser's `EventSource` subscribes. A page of any origin may do both; no answer depends on who asks.
 
 use std::{
     sync::Arc,
@@ -10,16 +11,16 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use http_body_util::{BodyExt, Limited};
 use minus_protocol::{
     PACKET_BYTES_MAX, Packet, Status,
-    headers::{PEER_SESSION, decode_token},
+    headers::{PACKET_QUERY, PEER_SESSION, QueryError, decode_packet_query, decode_token},
 };
 
-use super::{answer::Refused, commands, deposit, forward, reason::Reason};
+use super::{answer::Refused, commands, deposit, forward, reason::Reason, subscribe::Resumed};
 use crate::{
     clock,
     metrics::Limit,
@@ -29,21 +30,38 @@ use crate::{
 
 /// A packet has to arrive whole by then: a mebibyte in this time is 280 kbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a browser need not ask again, in seconds: a day, though some believe two hours at most.
+const PREFLIGHT_AGE_S: &str = "86400";
 
 pub(crate) fn router(node: Arc<Node>) -> Router {
     Router::new().fallback(accept).with_state(node)
 }
 
 async fn accept(State(node): State<Arc<Node>>, request: Request) -> Response {
-    let response = match handle(&node, request).await {
-        Ok(response) => response,
-        Err(refused) => {
+    let mut response = if request.method() == Method::OPTIONS {
+        preflight()
+    } else {
+        handle(&node, request).await.unwrap_or_else(|refused| {
             node.metrics.refused.of(refused.reason()).increment(1);
             refused.into_response()
-        }
+        })
     };
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     if let Some(status) = Status::from_code(response.status().as_u16()) {
         node.metrics.answers.of(status).increment(1);
+    }
+    response
+}
+
+/// A browser asks before it posts a packet from another origin. It may, without credentials: there are none here.
+fn preflight() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, last-event-id"),
+        (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE_S),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
 }
@@ -54,17 +72,24 @@ async fn handle(node: &Arc<Node>, request: Request) -> Result<Response, Refused>
         Reason::RequestsFull
     })?;
     let (parts, body) = request.into_parts();
-    if parts.method != Method::POST {
-        return Err(Reason::Method.into());
-    }
-    let packet = Packet::parse(read(&parts.headers, body).await?).map_err(|error| Reason::of_packet_error(&error))?;
+    let (packet, resumed) = match parts.method {
+        Method::POST => {
+            let bytes = read(&parts.headers, body).await?;
+            (Packet::parse(bytes).map_err(|error| Reason::of_packet_error(&error))?, None)
+        }
+        Method::GET => (queried(&parts.uri)?, Some(Resumed::of(&parts.headers))),
+        _ => return Err(Reason::Method.into()),
+    };
     let came = Instant::now();
     let relay = session(node, &parts.headers).await?;
 
     let recipient = packet.recipient();
     tracing::debug!(%recipient, bytes = packet.len(), relayed = relay.is_some(), "packet");
     if recipient == node.address() {
-        return commands::obey(node, &packet, relay).await;
+        return commands::obey(node, &packet, relay, resumed).await;
+    }
+    if resumed.is_some() && !node.view.is_known_node(recipient).await? {
+        return Err(Reason::GetSubscribes.into());
     }
     match customers::wallet(node.store.readers(), recipient).await? {
         Some(wallet) if deposit::is_agent_of(node, recipient).await? => {
@@ -75,11 +100,20 @@ async fn handle(node: &Arc<Node>, request: Request) -> Result<Response, Refused>
         // What a relay sent here was meant for here: passing it on could go round in circles.
         _ if relay.is_some() => Err(Reason::NotTheAgent.into()),
         _ => {
-            let forwarded = forward::forward(node, packet).await?;
+            let forwarded = forward::forward(node, packet, resumed).await?;
             node.metrics.forward_seconds.record(came.elapsed());
             Ok(forwarded)
         }
     }
+}
+
+/// The packet in a GET's query, and nothing else there.
+fn queried(uri: &Uri) -> Result<Packet, Reason> {
+    let packet = uri.query().and_then(|query| query.strip_prefix(PACKET_QUERY)?.strip_prefix('='));
+    decode_packet_query(packet.ok_or(Reason::GetSubscribes)?).map_err(|error| match error {
+        QueryError::Encoding => Reason::NotAPacket,
+        QueryError::Packet(error) => Reason::of_packet_error(&error),
+    })
 }
 
 /// The body, never more of it than a packet has.

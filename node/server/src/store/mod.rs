@@ -8,6 +8,7 @@
 //! - `packets` — store a packet, read what is to be pushed, delete what expired
 //! - `customers` — accounts and entrusted wallets
 //! - `statements` — issue a statement, accept its acknowledgement
+//! - `subscriptions` — what a browser may repeat
 //! - `vouchers` — the best voucher of each lane, and the outbox to the settler
 //! - `peers` — sessions, what is owed to relays, what is earned from agents
 //! - `commands` — what was obeyed once is not obeyed again
@@ -24,6 +25,7 @@ mod model;
 pub(crate) mod packets;
 pub(crate) mod peers;
 pub(crate) mod statements;
+pub(crate) mod subscriptions;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod vouchers;

@@ -10,7 +10,9 @@ use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use minus_bindings::{Amount, SignedVoucher};
 use minus_protocol::{
     Carriage, Command, CommandBody, Expected, Frame, Outgoing, Packet, Reply, SealingSecret, SessionKey, SseParser,
-    Statement, StreamOpener, add_message, check, open, open_reply, random_bytes, seal,
+    Statement, StreamOpener, add_message, check,
+    headers::{LAST_EVENT_ID, PACKET_QUERY, encode_packet_query},
+    open, open_reply, random_bytes, seal,
 };
 
 use crate::world::{Operator, TARIFF, World};
@@ -136,19 +138,36 @@ pub(crate) async fn subscribe(
 ) -> Stream {
     let (packet, session) = command_at(world, key, to, CommandBody::Subscribe { resume_after }, now_ms());
     let response = post(via, packet.as_bytes().to_vec()).await;
-    assert_eq!(response.status().as_u16(), 200, "{:?}", response.bytes().await);
-    assert_eq!(response.headers()["content-type"], "text/event-stream");
-    Stream {
-        response,
-        parser: SseParser::new(),
-        opener: StreamOpener::new(&session),
-        frames: VecDeque::new(),
-        secret: SealingSecret::derive(&key.to_bytes().0),
-        world_domain: world.deployment.routing_domain(),
-    }
+    Stream::of(world, key, &session, response).await
+}
+
+/// What a browser's `EventSource` asks.
+pub(crate) async fn get(via: &str, packet: &Packet, last_event_id: Option<&str>) -> reqwest::Response {
+    let request = reqwest::Client::new().get(format!("{via}/?{PACKET_QUERY}={}", encode_packet_query(packet)));
+    let request = last_event_id.into_iter().fold(request, |request, id| request.header(LAST_EVENT_ID, id));
+    request.send().await.unwrap()
 }
 
 impl Stream {
+    pub(crate) async fn of(
+        world: &World,
+        key: &PrivateKeySigner,
+        session: &SessionKey,
+        response: reqwest::Response,
+    ) -> Self {
+        assert_eq!(response.status().as_u16(), 200, "{:?}", response.bytes().await);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        Self {
+            response,
+            parser: SseParser::new(),
+            opener: StreamOpener::new(session),
+            frames: VecDeque::new(),
+            secret: SealingSecret::derive(&key.to_bytes().0),
+            world_domain: world.deployment.routing_domain(),
+        }
+    }
+
     async fn frame(&mut self) -> Option<Frame> {
         while self.frames.is_empty() {
             let chunk = tokio::time::timeout(Duration::from_secs(10), self.response.chunk())

@@ -9,5 +9,6 @@ mod flow;
 mod hostile;
 mod relaying;
 mod settler;
+mod streams;
 mod view;
 mod world;

@@ -1,7 +1,24 @@
 //! How far one subscription is: what was pushed, what of it is acknowledged, and whether it is time for a statement.
 //! At most one statement is open at a time, because a newer one makes the older worthless.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+/// A stream is given statements this often, unless half its window waits for one; the first after a pause comes at once. An
+/// acknowledgement costs two signatures, a decapsulation and a commit, whether it covers one packet or a thousand.
+pub(super) const STATEMENT_EVERY: Duration = Duration::from_secs(1);
+/// How soon a bill that had to wait for another wallet of the account is tried again.
+const HELD_FOR: Duration = Duration::from_millis(500);
+
+/// Whether to issue a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bill {
+    No,
+    Now,
+    /// Not before.
+    At(Instant),
+}
 
 /// The state of one subscription's queue.
 #[derive(Clone, Debug)]
@@ -16,6 +33,10 @@ pub(super) struct Progress {
     settled: u64,
     /// The open statement covers up to here.
     open_bill: Option<u64>,
+    /// The next statement need not come sooner.
+    rests_until: Option<Instant>,
+    /// The next statement cannot come sooner.
+    held_until: Option<Instant>,
 }
 
 impl Progress {
@@ -27,6 +48,8 @@ impl Progress {
             window_bytes,
             settled: 0,
             open_bill: None,
+            rests_until: None,
+            held_until: None,
         }
     }
 
@@ -55,12 +78,20 @@ impl Progress {
         }
     }
 
-    pub(super) const fn billed(&mut self, through: u64) {
+    pub(super) fn billed(&mut self, through: u64, now: Instant) {
         self.open_bill = Some(through);
+        self.rests_until = Some(now + STATEMENT_EVERY);
     }
 
+    /// Another wallet of the account is being billed.
+    pub(super) fn held(&mut self, now: Instant) {
+        self.held_until = Some(now + HELD_FOR);
+    }
+
+    /// The open statement is worth nothing any more.
     pub(super) const fn bill_again(&mut self) {
         self.open_bill = None;
+        self.rests_until = None;
     }
 
     /// Nothing up to the cursor is stored: there is nothing to pay for.
@@ -68,10 +99,17 @@ impl Progress {
         self.acknowledged(self.cursor);
     }
 
-    /// Whether to issue a statement now: when all is pushed, or half the window is waiting for one.
-    pub(super) fn wants_bill(&self, caught_up: bool) -> bool {
-        let enough = caught_up || self.in_flight_bytes >= self.window_bytes / 2;
-        self.open_bill.is_none() && self.cursor > self.settled && enough
+    /// Whether to issue a statement: when all is pushed, or half the window is waiting for one.
+    pub(super) fn bill(&self, caught_up: bool, now: Instant) -> Bill {
+        let half_full = self.in_flight_bytes >= self.window_bytes / 2;
+        if self.open_bill.is_some() || self.cursor <= self.settled || !(caught_up || half_full) {
+            return Bill::No;
+        }
+        let rest = if half_full { None } else { self.rests_until };
+        match self.held_until.max(rest) {
+            Some(time) if time > now => Bill::At(time),
+            _ => Bill::Now,
+        }
     }
 }
 
@@ -81,15 +119,15 @@ mod tests {
 
     #[test]
     fn a_fresh_subscription_owes_nothing() {
-        assert!(!Progress::new(0, 100).wants_bill(true));
+        assert_eq!(Progress::new(0, 100).bill(true, Instant::now()), Bill::No);
     }
 
     #[test]
     fn what_was_received_before_is_billed() {
         let mut progress = Progress::new(7, 100);
-        assert!(progress.wants_bill(true));
+        assert_eq!(progress.bill(true, Instant::now()), Bill::Now);
         progress.nothing_to_bill();
-        assert!(!progress.wants_bill(true));
+        assert_eq!(progress.bill(true, Instant::now()), Bill::No);
     }
 
     #[test]
@@ -113,26 +151,50 @@ mod tests {
 
     #[test]
     fn bills_when_caught_up_or_half_full_but_one_at_a_time() {
+        let now = Instant::now();
         let mut progress = Progress::new(0, 100);
         progress.pushed(1, 40);
-        assert!(!progress.wants_bill(false));
-        assert!(progress.wants_bill(true));
+        assert_eq!(progress.bill(false, now), Bill::No);
+        assert_eq!(progress.bill(true, now), Bill::Now);
         progress.pushed(2, 10);
-        assert!(progress.wants_bill(false));
-        progress.billed(2);
-        progress.pushed(3, 40);
-        assert!(!progress.wants_bill(true));
+        assert_eq!(progress.bill(false, now), Bill::Now);
+        progress.billed(2, now);
+        progress.pushed(3, 60);
+        assert_eq!(progress.bill(true, now), Bill::No);
         progress.acknowledged(2);
-        assert!(progress.wants_bill(true));
+        assert_eq!(progress.bill(false, now), Bill::Now, "half the window does not wait");
     }
 
     #[test]
-    fn a_superseded_statement_is_replaced() {
+    fn after_a_statement_the_next_waits_for_company() {
+        let now = Instant::now();
+        let mut progress = Progress::new(0, 100);
+        progress.pushed(1, 10);
+        progress.billed(1, now);
+        progress.acknowledged(1);
+        progress.pushed(2, 10);
+        assert_eq!(progress.bill(true, now), Bill::At(now + STATEMENT_EVERY));
+        assert_eq!(progress.bill(true, now + STATEMENT_EVERY), Bill::Now);
+    }
+
+    #[test]
+    fn a_bill_that_is_held_up_is_not_tried_at_every_packet() {
+        let now = Instant::now();
+        let mut progress = Progress::new(0, 100);
+        progress.pushed(1, 60);
+        progress.held(now);
+        assert_eq!(progress.bill(true, now), Bill::At(now + HELD_FOR));
+        assert_eq!(progress.bill(true, now + HELD_FOR), Bill::Now);
+    }
+
+    #[test]
+    fn a_superseded_statement_is_replaced_at_once() {
+        let now = Instant::now();
         let mut progress = Progress::new(0, 100);
         progress.pushed(1, 40);
-        progress.billed(1);
-        assert!(!progress.wants_bill(true));
+        progress.billed(1, now);
+        assert_eq!(progress.bill(true, now), Bill::No);
         progress.bill_again();
-        assert!(progress.wants_bill(true));
+        assert_eq!(progress.bill(true, now), Bill::Now);
     }
 }
