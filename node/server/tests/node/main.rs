@@ -7,6 +7,7 @@ mod crash;
 mod customer;
 mod flow;
 mod hostile;
+mod lanes;
 mod relaying;
 mod settler;
 mod streams;
