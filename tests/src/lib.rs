@@ -6,10 +6,12 @@
 //! - [`world`]: a whole network of real processes on a real chain.
 //! - [`journey`]: the whole road through it, which the demo shows and the end-to-end suites walk.
 //! - [`sabotage`]: what must not go unnoticed on that road.
+//! - [`packages`]: programs that come as Debian packages.
 
 pub mod compile;
 pub mod evm;
 pub mod journey;
+pub mod packages;
 pub mod sabotage;
 pub mod verification;
 pub mod world;

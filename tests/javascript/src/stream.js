@@ -72,7 +72,7 @@ export class StreamSealer {
 
   /** `retryMs`, when a browser is to come back, is the node's choice. */
   openingEvent(retryMs) {
-    return `${retryMs === undefined ? "" : `retry: ${retryMs}\n`}event: salt\ndata: ${toBase64(this.#salt)}\n\n`;
+    return `retry: ${retryMs}\nevent: salt\ndata: ${toBase64(this.#salt)}\n\n`;
   }
 
   seal(frame) {

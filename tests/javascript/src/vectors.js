@@ -85,7 +85,7 @@ export const vectors = async (committed) => {
   for (const [name, [command, parameters]] of Object.entries(await commands())) {
     made[name] = toHex(encodeCommand(SESSION, command, parameters));
   }
-  const retryMs = /^retry: (\d+)\\n/.exec(committed.stream_0_salt)?.[1];
+  const [, retryMs] = /^retry: (\d+)\\n/.exec(committed.stream_0_salt);
   const { frames, events } = stream(packet, retryMs);
   const names = ["stream_0_salt", "stream_1_message", "stream_2_keep_alive", "stream_3_statement"];
   events.forEach((event, index) => {

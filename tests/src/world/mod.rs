@@ -10,6 +10,7 @@
 //! | [`reserve`] | the reserve asset, which anyone may print |
 //! | [`people`] | customers and senders, who use nothing but the `minus` command line |
 //! | [`javascript`] | programs of `tests/javascript`: the second client, a browser |
+//! | [`wire`] | a wire in front of a node that can be cut |
 //! | [`books`] | reads every meter and the chain, and says whether they are equal |
 //! | [`search`] | looks for planted bytes in files, logs and memory |
 
@@ -23,6 +24,7 @@ pub mod people;
 pub mod process;
 pub mod reserve;
 pub mod search;
+pub mod wire;
 
 use std::time::{Duration, Instant};
 
