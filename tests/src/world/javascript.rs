@@ -31,7 +31,7 @@ impl JavaScript {
         let folder = root().join("tests/javascript");
         ensure!(
             folder.join("node_modules").is_dir(),
-            "are the JavaScript packages installed? `scripts/test` and `scripts/demo` do that"
+            "are the JavaScript packages installed? `scripts/test` does that"
         );
         let mut child = Command::new("node")
             .arg(folder.join(program))
