@@ -15,7 +15,7 @@ use minus_protocol::MeterLine;
 use serde::Serialize;
 
 use crate::{
-    clock,
+    http::forward,
     metrics::Limit,
     node::{Node, REQUESTS_MAX, STREAMS_MAX},
     process::Process,
@@ -118,15 +118,18 @@ async fn metrics(State(node): State<Arc<Node>>) -> Result<String, StoreError> {
     metrics.relay_credit.set(gauge(node.config.relay_credit.base_units()));
     observe_limits(&node);
     observe_process(&node);
-    for earned in peers::all_earned(readers).await? {
-        let peer = earned.agent.to_string();
-        let record = node.view.node(earned.agent).await.ok().flatten();
-        if let Some(record) = record {
-            let (version, tariff) = record.tariff_at(clock::now_s());
-            let exposure = account::exposure(&earned, version, tariff).base_units();
+    metrics.relay_write_off.set(gauge(node.config.relay_write_off_bytes.into()));
+    for agent in node.peers.all() {
+        let standing = agent.ledger.standing();
+        let peer = standing.earned.agent.to_string();
+        if let Some(record) = node.view.node(standing.earned.agent).await.ok().flatten() {
+            let terms = forward::terms(&node, &record);
+            let exposure = account::worth(agent.ledger.exposed_bytes(&terms), &terms).base_units();
             metrics.relay_exposure(peer.clone(), gauge(exposure));
         }
-        metrics.relay_written_off(peer, gauge(earned.outbound_written_off));
+        metrics.relay_in_vain(peer.clone(), gauge(standing.duplicates));
+        metrics.relay_disputes(peer.clone(), gauge(standing.disputes.into()));
+        metrics.relay_written_off(peer, gauge(standing.earned.outbound_written_off));
     }
     Ok(metrics.render())
 }

@@ -48,6 +48,10 @@ pub struct Config {
     /// What an agent may owe this node, as a relay, without a voucher. Base units.
     #[serde(default = "defaults::relay_credit", with = "base_units")]
     pub relay_credit: Amount,
+    /// What this node, as a relay, carries for an agent in vain before that counts as owed: streams that break before they
+    /// are acknowledged, and duplicates that somebody else had brought. A share of what the agent paid for comes on top.
+    #[serde(default = "defaults::relay_write_off_bytes")]
+    pub relay_write_off_bytes: u64,
     /// How often a voucher is asked for while an agent owes something.
     #[serde(default = "defaults::voucher_interval", with = "humantime_serde")]
     pub voucher_interval: Duration,
@@ -86,6 +90,7 @@ impl Config {
             window_bytes: defaults::window_bytes(),
             customer_credit: defaults::customer_credit(),
             relay_credit: defaults::relay_credit(),
+            relay_write_off_bytes: defaults::relay_write_off_bytes(),
             voucher_interval: defaults::voucher_interval(),
             voucher_bytes: defaults::voucher_bytes(),
             keep_alive: defaults::keep_alive(),
@@ -188,6 +193,11 @@ mod defaults {
     /// One token.
     pub(super) fn relay_credit() -> Amount {
         Amount::from_base_units(1_000_000).unwrap_or(Amount::ZERO)
+    }
+
+    /// A few broken streams with their windows full.
+    pub(super) fn relay_write_off_bytes() -> u64 {
+        64 << 20
     }
 
     pub(super) fn voucher_interval() -> Duration {

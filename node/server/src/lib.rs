@@ -38,6 +38,7 @@ use crate::{
     keys::{KeyError, NodeKey, Password},
     metrics::Metrics,
     node::{Node, Parts},
+    relay::peers::Peers,
     store::Store,
 };
 
@@ -127,6 +128,8 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
         .map_err(|error| StartError::Store(error.to_string()))?;
     let reader = Reader::new(&config.rpc_urls, deployment, config.confirmations)
         .map_err(|error| StartError::Client(error.to_string()))?;
+    let earned = store::peers::all_earned(store.readers()).await;
+    let peers = Peers::new(earned.map_err(|error| StartError::Store(error.to_string()))?);
     let egress = Egress::new(config.allow_private_endpoints).map_err(|error| StartError::Client(error.to_string()))?;
     let listen = |address: SocketAddr| async move {
         TcpListener::bind(address)
@@ -147,6 +150,7 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
         key,
         store,
         egress,
+        peers,
     }));
     let address = node.address();
     tracing::info!(node = %address, %public_addr, %admin_addr, "listening");
@@ -191,6 +195,7 @@ async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: J
     parts.spawn(retention::run(Arc::clone(&node)));
     parts.spawn(relay::collector::run(Arc::clone(&node)));
     parts.spawn(tidy_metrics(Arc::clone(&node)));
+    parts.spawn(relay::flusher::run(Arc::clone(&node)));
     let surface = http::surface::router(Arc::clone(&node));
     parts.spawn(http::serve::serve(public, surface, node.stop.clone(), connections.clone()));
     let operator = admin::router(Arc::clone(&node));
@@ -208,6 +213,9 @@ async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: J
     };
     if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
         tracing::warn!("some requests did not end in time");
+    }
+    if let Err(error) = relay::flusher::flush(&node).await {
+        tracing::error!(%error, "carried bytes could not be written down");
     }
     following.cancel();
     follower.abort();

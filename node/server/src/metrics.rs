@@ -6,7 +6,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label as KeyLabel, Level,
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use minus_protocol::{Refusal, Status};
 
-use crate::http::reason::Reason;
+use crate::{egress::Cause, http::reason::Reason};
 
 const METADATA: Metadata<'static> = Metadata::new("minus_node", Level::INFO, None);
 
@@ -186,7 +186,10 @@ instruments! {
         statements_acknowledged "minus_statements_acknowledged_total" "Statements acknowledged with a voucher.";
         bytes_relayed_in "minus_bytes_relayed_in_total" "Bytes carried as relay to agents.";
         bytes_relayed_out "minus_bytes_relayed_out_total" "Bytes carried as relay from agents' streams.";
-        relay_counts_disputed "minus_relay_counts_disputed_total" "Requests of relays that count more than they brought.";
+        relay_counts_disputed "minus_relay_counts_disputed_total" "Peers found to count otherwise than this node: agents that say less, relays that claim more.";
+        relay_duplicate_bytes "minus_relay_duplicate_bytes_total" "Bytes that agents called duplicates though this relay had not brought them.";
+        relay_stops "minus_relay_stops_total" "Times that an agent came to owe as much as it may.";
+        relay_streams_cut "minus_relay_streams_cut_total" "Streams ended because the agent owes as much as it may.";
         relay_vouchers_collected "minus_relay_vouchers_collected_total" "Vouchers collected from agents.";
         relay_vouchers_refused "minus_relay_vouchers_refused_total" "Agents asked that gave no good voucher.";
         vouchers_handed_over "minus_vouchers_handed_over_total" "Vouchers the settler has taken.";
@@ -206,6 +209,7 @@ instruments! {
         fronted "minus_fronted_base_units" "Paid or owed to relays for customers that have not paid it yet.";
         customer_credit "minus_customer_credit_base_units" "The most that is fronted for one payer.";
         relay_credit "minus_relay_credit_base_units" "The most an agent may owe this relay.";
+        relay_write_off "minus_relay_write_off_bytes" "What is carried in vain for an agent before that counts as owed.";
         resident_memory "process_resident_memory_bytes" "Memory that is resident.";
         open_files "process_open_fds" "File descriptors in use.";
         open_files_max "process_max_fds" "File descriptors allowed.";
@@ -222,6 +226,7 @@ instruments! {
         forwards[status: Status] "minus_forwards_total" "What became of forwarded packets.";
         refused[reason: Reason] "minus_refused_total" "Requests that were not served.";
         commands_refused[reason: Refusal] "minus_commands_refused_total" "Commands that were opened and refused.";
+        egress_failures[reason: Cause] "minus_egress_failures_total" "Why a peer's answer was not to be had.";
         limit_reached[limit: Limit] "minus_limit_reached_total" "How often a limit turned somebody away.";
     }
     gauge_families {
@@ -231,6 +236,8 @@ instruments! {
     labelled_gauges {
         relay_exposure[peer] "minus_relay_exposure_base_units" "What an agent owes this relay without a voucher.";
         relay_written_off[peer] "minus_relay_written_off_bytes" "Bytes an agent never confirmed and that were given up.";
+        relay_in_vain[peer] "minus_relay_duplicates_in_vain_bytes" "Bytes an agent called duplicates that this relay cannot explain.";
+        relay_disputes[peer] "minus_relay_disputes" "How often an agent was found to count less than this relay.";
         build_info[version] "minus_build_info" "1, with the version of the program.";
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     http::{answer::Refused, reason::Reason, subscribe::Subscriptions},
     keys::NodeKey,
     metrics::Metrics,
-    relay::peers::Peers,
+    relay::{claims::Claims, peers::Peers, sessions::Sessions},
     store::Store,
 };
 
@@ -35,6 +35,9 @@ pub(crate) struct Node {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) egress: Egress,
     pub(crate) peers: Peers,
+    /// As agent: who brings what a relay brings, and what relays say they took.
+    pub(crate) sessions: Sessions,
+    pub(crate) claims: Claims,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
@@ -55,12 +58,13 @@ pub(crate) struct Parts {
     pub(crate) view: Arc<View>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) egress: Egress,
+    pub(crate) peers: Peers,
     pub(crate) stop: CancellationToken,
 }
 
 impl Node {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, deployment, key, store, view, metrics, egress, stop } = parts;
+        let Parts { config, deployment, key, store, view, metrics, egress, peers, stop } = parts;
         Self {
             routing_domain: deployment.routing_domain(),
             escrow_domain: deployment.escrow_domain(),
@@ -70,7 +74,9 @@ impl Node {
             view,
             metrics,
             egress,
-            peers: Peers::default(),
+            peers,
+            sessions: Sessions::default(),
+            claims: Claims::default(),
             subscriptions: Subscriptions::default(),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),

@@ -250,6 +250,7 @@ async fn open_peer_session(node: &Node, order: &Order) -> Result<Reply, Refusal>
         .write(move |connection| Box::pin(async move { peers::open_session(connection, &new).await }))
         .await
         .map_err(inside)?;
+    node.sessions.forget(relay.node);
     if opened {
         Ok(Reply::PeerSession { token, expires_at_ms: expires_at.saturating_mul(1_000) })
     } else {
@@ -295,13 +296,13 @@ async fn request_voucher(node: &Node, order: &Order, inbound: u128, outbound: u1
         .await
         .map_err(inside)?
         .ok_or(Refusal::Replayed)?;
-    // The relay may be ahead by what is not acknowledged yet; inbound it never honestly is.
-    if inbound > statement.inbound_bytes {
+    // The relay may be ahead by what is not acknowledged yet, never by what it was not given; inbound it never honestly
+    // is. Either way it is paid this agent's count.
+    let (inbound_excess, outbound_excess) =
+        (inbound.saturating_sub(statement.inbound_bytes), node.claims.excess(relay.node, outbound));
+    if inbound_excess > 0 || outbound_excess > 0 {
         node.metrics.relay_counts_disputed.increment(1);
-        tracing::warn!(
-            relay = %relay.node, claimed = inbound, counted = statement.inbound_bytes, outbound,
-            "a relay counts more than it brought"
-        );
+        tracing::warn!(relay = %relay.node, inbound_excess, outbound_excess, "a relay counts more than it carried");
     }
     Ok(Reply::RelayVoucher(statement))
 }

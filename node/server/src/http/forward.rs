@@ -1,7 +1,7 @@
 //! Everything that is not this node's own: a reverse proxy keyed by the packet's address. It learns the recipient and
 //! the size, and logs no more (law 10). What it carries it counts, and past its credit limit it stops (law 12).
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use alloy::primitives::Address;
 use axum::{
@@ -9,12 +9,12 @@ use axum::{
     http::{HeaderValue, header},
     response::Response,
 };
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use minus_protocol::{
-    Packet, RelayCounter, Status,
-    headers::{CONTENT_PACKET, CONTENT_STREAM, LAST_EVENT_ID, METERED, PEER_SESSION, encode_token},
+    Packet, Receipt, RelayCounter, Status,
+    headers::{CONTENT_PACKET, CONTENT_STREAM, METERED},
 };
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     answer::{Refused, code},
@@ -24,19 +24,15 @@ use super::{
 use crate::{
     chain::NodeRecord,
     clock,
+    egress::{Answer, EgressError},
     node::Node,
     relay::{
-        account,
-        peers::{self, ANSWER_TIMEOUT, Agent, Forwarding, PeerError, STREAMS_PER_AGENT_MAX},
+        account::{self, Carried, Terms},
+        flusher,
+        ledger::{Forwarding, Full, Piping},
+        peers::{self, ANSWER_TIMEOUT, Agent, PeerError},
     },
-    store::{packets::Relay, peers as books},
 };
-
-/// Outbound bytes are written down at least this often. A crash loses at most as much of the count, and the agent's
-/// higher one is believed then.
-const COUNT_EVERY_BYTES: u64 = 1 << 20;
-/// The same in time.
-const COUNT_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The node responsible for an address.
 struct Target {
@@ -44,10 +40,22 @@ struct Target {
     record: NodeRecord,
 }
 
+/// A packet to be passed on.
+struct Parcel {
+    packet: Packet,
+    /// What came by GET goes on by GET.
+    resumed: Option<Resumed>,
+}
+
+impl Parcel {
+    fn length(&self) -> u64 {
+        u64::try_from(self.packet.len()).expect("a packet's length fits 64 bits")
+    }
+}
+
 /// Forwards a packet and streams the answer back. After a 421 everything known is refreshed and it is tried once more.
-/// What came by GET goes on by GET.
 pub(crate) async fn forward(node: &Arc<Node>, packet: Packet, resumed: Option<Resumed>) -> Result<Response, Refused> {
-    let forwarded = try_forward(node, packet, resumed).await;
+    let forwarded = try_forward(node, &Parcel { packet, resumed }).await;
     match &forwarded {
         Ok(response) => {
             if let Some(status) = Status::from_code(response.status().as_u16()) {
@@ -59,23 +67,19 @@ pub(crate) async fn forward(node: &Arc<Node>, packet: Packet, resumed: Option<Re
     forwarded
 }
 
-async fn try_forward(node: &Arc<Node>, packet: Packet, resumed: Option<Resumed>) -> Result<Response, Refused> {
+async fn try_forward(node: &Arc<Node>, parcel: &Parcel) -> Result<Response, Refused> {
     node.in_office().await?;
-    let recipient = packet.recipient();
-    let target = responsible(node, recipient, false).await?;
-    check_credit(node, &target).await?;
-    let length = u64::try_from(packet.len()).expect("a packet's length fits 64 bits");
-    let (sent, target) = match send(node, &target, &packet, resumed).await? {
-        sent if sent.response.status().as_u16() == Status::Misdirected.code() => {
-            drop(sent);
-            node.view.refresh_node(target.node).await?;
-            let target = responsible(node, recipient, true).await?;
-            check_credit(node, &target).await?;
-            (send(node, &target, &packet, resumed).await?, target)
-        }
-        sent => (sent, target),
-    };
-    pass_back(node, sent, &target, length).await
+    let _place = node.peers.forwards.try_acquire().map_err(|_| Refused::For(Reason::ForwardsFull))?;
+    let target = responsible(node, parcel.packet.recipient(), false).await?;
+    let sent = send(node, &target, parcel).await?;
+    if sent.answer.status().as_u16() != Status::Misdirected.code() {
+        return pass_back(node, sent, &target, parcel).await;
+    }
+    drop(sent);
+    node.view.refresh_node(target.node).await?;
+    let target = responsible(node, parcel.packet.recipient(), true).await?;
+    let sent = send(node, &target, parcel).await?;
+    pass_back(node, sent, &target, parcel).await
 }
 
 /// The node an address leads to: itself, or its agent.
@@ -92,217 +96,212 @@ async fn responsible(node: &Node, recipient: Address, refreshed: bool) -> Result
         agent.unwrap_or(recipient)
     };
     if responsible == node.address() {
-        return Err(Reason::NotEntrusted.into());
+        return Err(Refused::For(Reason::NotEntrusted));
     }
     let record = node.view.node(responsible).await?.ok_or_else(no_route)?;
     if record.is_live() { Ok(Target { node: responsible, record }) } else { Err(no_route()) }
 }
 
-/// Refuses to carry for an agent that owes too much.
-async fn check_credit(node: &Node, target: &Target) -> Result<(), Refused> {
-    let Some(earned) = books::earned(node.store.readers(), target.node).await? else { return Ok(()) };
-    let (version, tariff) = target.record.tariff_at(clock::now_s());
-    if account::exposure(&earned, version, tariff) <= node.config.relay_credit {
-        return Ok(());
+/// How far this relay trusts an agent now.
+pub(crate) fn terms(node: &Node, record: &NodeRecord) -> Terms {
+    let (tariff_version, tariff) = record.tariff_at(clock::now_s());
+    let write_off_bytes = node.config.relay_write_off_bytes;
+    Terms { tariff_version, tariff, credit: node.config.relay_credit, write_off_bytes }
+}
+
+/// Refuses to carry more. Said once in the log, counted each time.
+fn full(node: &Node, agent: Address, full: Full) -> Refused {
+    match full {
+        Full::Credit { first } => {
+            if first {
+                node.metrics.relay_stops.increment(1);
+                tracing::warn!(%agent, "the agent owes this relay too much: nothing more is carried until it pays");
+            }
+            Refused::For(Reason::AgentOwes)
+        }
+        Full::Places => Refused::For(Reason::AgentFull),
     }
-    Err(Reason::AgentOwes.into())
 }
 
-fn unreachable(agent: Address, error: &PeerError) -> Refused {
+fn unreachable(node: &Node, agent: Address, error: &PeerError) -> Refused {
+    if let PeerError::Egress(error) = error {
+        node.metrics.egress_failures.of(error.cause()).increment(1);
+    }
     tracing::warn!(%agent, %error, "an agent could not be reached");
-    Reason::AgentUnreachable.into()
-}
-
-/// A session's token as a header that is neither printed nor indexed.
-fn secret(token: &[u8; 32]) -> Result<HeaderValue, Refused> {
-    let mut value = HeaderValue::try_from(encode_token(token)).map_err(|_| Reason::AgentUnreachable)?;
-    value.set_sensitive(true);
-    Ok(value)
+    Refused::For(Reason::AgentUnreachable)
 }
 
 /// An answer that is not counted yet.
 struct Sent {
-    response: reqwest::Response,
+    answer: Answer,
+    agent: Arc<Agent>,
     forwarding: Forwarding,
 }
 
 /// One attempt. A 421 drops the session.
-async fn send(node: &Node, target: &Target, packet: &Packet, resumed: Option<Resumed>) -> Result<Sent, Refused> {
-    let unreachable = |error: PeerError| unreachable(target.node, &error);
-    let state = node.peers.agent(target.node).map_err(unreachable)?;
-    let _place = state.places.try_acquire().map_err(|_| Reason::AgentFull)?;
-    let token = peers::token(node, target.node, &target.record).await.map_err(unreachable)?;
-    let endpoint = &target.record.endpoint;
-    let request = match resumed {
-        None => node
-            .egress
-            .post(endpoint)
-            .map(|request| request.header(header::CONTENT_TYPE, CONTENT_PACKET).body(packet.clone().into_bytes())),
-        Some(Resumed { last_event_id }) => node.egress.get(endpoint, packet).map(|request| {
-            last_event_id.into_iter().fold(request, |request, id| request.header(LAST_EVENT_ID, id.to_string()))
-        }),
+async fn send(node: &Node, target: &Target, parcel: &Parcel) -> Result<Sent, Refused> {
+    let unreachable = |error: PeerError| unreachable(node, target.node, &error);
+    let agent = node.peers.agent(target.node, target.record.operator).map_err(unreachable)?;
+    // Commands are carried for nothing.
+    let debit = if parcel.packet.recipient() == target.node { 0 } else { parcel.length() };
+    let mut forwarding =
+        agent.ledger.begin(debit, &terms(node, &target.record)).map_err(|why| full(node, target.node, why))?;
+    let endpoint = agent.endpoint(&node.egress, &target.record.endpoint).map_err(|error| unreachable(error.into()))?;
+    let token = peers::token(node, target.node, &target.record, &agent).await.map_err(|error| {
+        forwarding.answered(!error.is_timeout());
+        unreachable(error)
+    })?;
+    forwarding.sent();
+    let (session, packet) = (Some(token.clone()), &parcel.packet);
+    let answer = match parcel.resumed {
+        None => node.egress.post(&endpoint, session, packet.clone().into_bytes(), ANSWER_TIMEOUT).await,
+        Some(Resumed { last_event_id }) => {
+            node.egress.get(&endpoint, session, packet, last_event_id, ANSWER_TIMEOUT).await
+        }
     };
-    let request = request.map_err(|error| unreachable(error.into()))?.header(PEER_SESSION, secret(&token)?);
-    let forwarding = Forwarding::begin(Arc::clone(&state));
-    let response = tokio::time::timeout(ANSWER_TIMEOUT, request.send())
-        .await
-        .map_err(|_| unreachable(PeerError::Transport("no answer in time".to_owned())))?
-        .map_err(|error| unreachable(error.into()))?;
-    if response.status().as_u16() == Status::Misdirected.code() {
-        peers::drop_session(node, target.node, &token).await;
+    forwarding.answered(!matches!(&answer, Err(error) if error.is_timeout()));
+    let answer = answer.map_err(|error| unreachable(error.into()))?;
+    if answer.status().as_u16() == Status::Misdirected.code() {
+        agent.drop_session(&token);
     }
-    Ok(Sent { response, forwarding })
+    Ok(Sent { answer, agent, forwarding })
 }
 
 async fn pass_back(
     node: &Arc<Node>,
-    Sent { response, forwarding }: Sent,
+    Sent { answer, agent, forwarding }: Sent,
     target: &Target,
-    length: u64,
+    parcel: &Parcel,
 ) -> Result<Response, Refused> {
-    let status = Status::from_code(response.status().as_u16())
-        .ok_or_else(|| unreachable(target.node, &PeerError::Unexpected))?;
-    let content = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let agent = Relay { node: target.node, operator: target.record.operator };
-    if status == Status::Answered && content.starts_with(CONTENT_STREAM) {
-        return pipe(node, response, agent);
+    let Some(status) = Status::from_code(answer.status().as_u16()) else {
+        let code = answer.status();
+        let error = if code.is_redirection() { EgressError::Redirect } else { EgressError::Status(code.as_u16()) };
+        return Err(unreachable(node, target.node, &error.into()));
+    };
+    if status == Status::Answered && answer.content_type().starts_with(CONTENT_STREAM) {
+        return pipe(node, answer, &agent, target);
     }
-    let content = match content {
+    let content = match answer.content_type() {
         "application/json" => "application/json",
         CONTENT_PACKET => CONTENT_PACKET,
         _ => "text/plain; charset=utf-8",
     };
-    if status == Status::Stored {
-        let metered = response.headers().get(METERED).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        // Never more than the packet has, whatever the agent says.
-        let carried = metered.unwrap_or(0).min(length);
-        if carried > 0 {
-            count(node, agent, carried, 0).await;
-        }
+    let metered = answer.own_header(METERED).and_then(|value| value.parse::<u64>().ok());
+    let body = answer.read(ANSWER_TIMEOUT).await;
+    forwarding.answered(!matches!(&body, Err(error) if error.is_timeout()));
+    if status == Status::Stored && parcel.packet.recipient() != target.node {
+        // Also when the body broke off: the head has said that it is stored, and there is no second 202 to count.
+        let receipt = body.as_ref().ok().and_then(|body| serde_json::from_slice::<Receipt>(body).ok());
+        let verdict = account::carried(receipt.map(|receipt| receipt.stored), metered, parcel.length());
+        post(node, target.node, &forwarding, parcel, verdict);
+        flusher::ring(&node.peers, &agent.ledger, node.config.voucher_bytes);
     }
     drop(forwarding);
-    let body = peers::read_bounded(response).await.map_err(|error| unreachable(target.node, &error))?;
-    let mut answer = Response::new(Body::from(body));
-    *answer.status_mut() = code(status);
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content));
-    Ok(answer)
+    let body = body.map_err(|error| unreachable(node, target.node, &error.into()))?;
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = code(status);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content));
+    Ok(response)
 }
 
-/// Writes carried bytes down, and rings for a voucher when there is enough.
-async fn count(node: &Node, agent: Relay, inbound: u64, outbound: u64) {
-    node.metrics.bytes_relayed_in.increment(inbound);
-    node.metrics.bytes_relayed_out.increment(outbound);
-    let counted = node
-        .store
-        .writer()
-        .write_patiently(move |connection| {
-            Box::pin(async move {
-                books::count_at_relay(connection, agent, u128::from(inbound), u128::from(outbound)).await
-            })
-        })
-        .await;
-    if let Err(error) = counted {
-        tracing::error!(agent = %agent.node, %error, "carried bytes could not be counted");
-    }
-    if let Ok(state) = node.peers.agent(agent.node) {
-        let unasked = state.count(|counters| {
-            counters.bytes_unasked = counters.bytes_unasked.saturating_add(inbound).saturating_add(outbound);
-            counters.bytes_unasked
-        });
-        if unasked >= node.config.voucher_bytes {
-            node.peers.bell.notify_one();
+/// Counts a packet that the agent has stored.
+fn post(node: &Node, agent: Address, forwarding: &Forwarding, parcel: &Parcel, verdict: Carried) {
+    let again = node.peers.seen.lock().unwrap_or_else(PoisonError::into_inner).again(agent, parcel.packet.as_bytes());
+    let (bytes, disputed) = match verdict {
+        Carried::Agreed(bytes) => (bytes, false),
+        Carried::Disputed(bytes) => {
+            node.metrics.relay_counts_disputed.increment(1);
+            tracing::warn!(%agent, bytes, "an agent stored a packet and counts another length of it");
+            (bytes, true)
         }
+        Carried::Duplicate(bytes) => {
+            if !again {
+                node.metrics.relay_duplicate_bytes.increment(parcel.length());
+                forwarding.in_vain(parcel.length());
+            }
+            (bytes, false)
+        }
+    };
+    if bytes > 0 {
+        node.metrics.bytes_relayed_in.increment(bytes);
+        forwarding.carried(bytes, disputed);
     }
 }
 
-/// A stream being piped. Dropping it, however it ended, writes the last count down.
+/// A stream being piped.
 struct Piped {
     node: Arc<Node>,
-    agent: Relay,
-    state: Arc<Agent>,
+    target: Address,
+    record: NodeRecord,
+    agent: Arc<Agent>,
+    piping: Piping,
     counter: RelayCounter,
-    uncounted: u64,
-    counted_at: Instant,
     _place: OwnedSemaphorePermit,
 }
 
 impl Piped {
-    /// Bytes that are to be written down now, if any.
-    fn carried(&mut self, chunk: &[u8]) -> Option<u64> {
-        self.uncounted = self.uncounted.saturating_add(self.counter.push(chunk));
-        let due = self.uncounted >= COUNT_EVERY_BYTES || self.counted_at.elapsed() >= COUNT_EVERY;
-        if !due || self.uncounted == 0 {
-            return None;
+    /// Counts a chunk before it passes. False when the agent may not owe it.
+    fn carry(&mut self, chunk: &[u8]) -> bool {
+        let bytes = self.counter.push(chunk);
+        if bytes == 0 {
+            return true;
         }
-        self.counted_at = Instant::now();
-        Some(std::mem::take(&mut self.uncounted))
+        if let Err(why) = self.piping.carry(bytes, &terms(&self.node, &self.record)) {
+            full(&self.node, self.target, why);
+            self.node.metrics.relay_streams_cut.increment(1);
+            return false;
+        }
+        self.node.metrics.bytes_relayed_out.increment(bytes);
+        flusher::ring(&self.node.peers, &self.agent.ledger, self.node.config.voucher_bytes);
+        true
     }
 }
 
 impl Drop for Piped {
     fn drop(&mut self) {
-        let (node, agent, outbound) = (Arc::clone(&self.node), self.agent, self.uncounted);
-        let state = Arc::clone(&self.state);
         self.node.metrics.streams_open.decrement(1.0);
-        self.node.tasks.spawn(async move {
-            if outbound > 0 {
-                count(&node, agent, 0, outbound).await;
-            }
-            state.count(|counters| counters.streams = counters.streams.saturating_sub(1));
-        });
     }
 }
 
-fn pipe(node: &Arc<Node>, response: reqwest::Response, agent: Relay) -> Result<Response, Refused> {
-    let full = || Refused::For(Reason::StreamsFull);
-    let place = Arc::clone(&node.streams).try_acquire_owned().map_err(|_| full())?;
-    let state = node.peers.agent(agent.node).map_err(|error| unreachable(agent.node, &error))?;
-    let has_room = state.count(|counters| {
-        let has_room = counters.streams < STREAMS_PER_AGENT_MAX;
-        counters.streams += usize::from(has_room);
-        has_room
-    });
-    if !has_room {
-        return Err(full());
-    }
+fn pipe(node: &Arc<Node>, answer: Answer, agent: &Arc<Agent>, target: &Target) -> Result<Response, Refused> {
+    let place = Arc::clone(&node.streams).try_acquire_owned().map_err(|_| Refused::For(Reason::StreamsFull))?;
+    let piping = agent.ledger.begin_stream(&terms(node, &target.record)).map_err(|why| full(node, target.node, why))?;
     node.metrics.streams_open.increment(1.0);
     let piped = Piped {
         node: Arc::clone(node),
-        agent,
-        state,
+        target: target.node,
+        record: target.record.clone(),
+        agent: Arc::clone(agent),
+        piping,
         counter: RelayCounter::new(),
-        uncounted: 0,
-        counted_at: Instant::now(),
         _place: place,
     };
-    let mut answer = Response::new(Body::from_stream(chunks(piped, response)));
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_STREAM));
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(answer)
+    let mut response = Response::new(Body::from_stream(chunks(piped, answer)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_STREAM));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
-fn chunks(mut piped: Piped, response: reqwest::Response) -> impl Stream<Item = Result<Bytes, PeerError>> {
+fn chunks(mut piped: Piped, mut answer: Answer) -> impl Stream<Item = Result<Bytes, EgressError>> {
     async_stream::stream! {
-        let mut source = response.bytes_stream();
         loop {
             let chunk = tokio::select! {
                 biased;
                 () = piped.node.stop.cancelled() => return,
-                chunk = source.next() => chunk,
+                chunk = answer.stream() => chunk,
             };
             match chunk {
-                None => return,
-                Some(Err(error)) => {
-                    yield Err(error.into());
-                    return;
-                }
-                Some(Ok(chunk)) => {
-                    let due = piped.carried(&chunk);
-                    yield Ok(chunk);
-                    if let Some(outbound) = due {
-                        let node = Arc::clone(&piped.node);
-                        count(&node, piped.agent, 0, outbound).await;
+                Ok(None) => return,
+                Ok(Some(chunk)) => {
+                    if !piped.carry(&chunk) {
+                        return;
                     }
+                    yield Ok(chunk);
+                }
+                Err(error) => {
+                    piped.node.metrics.egress_failures.of(error.cause()).increment(1);
+                    yield Err(error);
+                    return;
                 }
             }
         }

@@ -44,6 +44,8 @@ pub(crate) enum Reason {
     OverCredit,
     /// Nobody is responsible for the address.
     NoRoute,
+    /// Too many requests are being forwarded.
+    ForwardsFull,
     /// The agent owes this relay too much.
     AgentOwes,
     /// The agent's places here are taken.
@@ -88,6 +90,7 @@ impl Reason {
         Self::Spent,
         Self::OverCredit,
         Self::NoRoute,
+        Self::ForwardsFull,
         Self::AgentOwes,
         Self::AgentFull,
         Self::AgentUnreachable,
@@ -133,6 +136,7 @@ impl Reason {
                 "too much was carried here for the recipient that it has not paid for yet",
             ),
             Self::NoRoute => (Status::NoRoute, "no_route", "no route to this address"),
+            Self::ForwardsFull => (Status::TooMany, "forwards_full", "this node is at its limit of forwarded requests"),
             Self::AgentOwes => (Status::TooMany, "agent_owes", "the agent owes this relay too much"),
             Self::AgentFull => (Status::TooMany, "agent_full", "the agent is slow and has no place left here"),
             Self::AgentUnreachable => {

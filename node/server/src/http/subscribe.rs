@@ -220,6 +220,9 @@ impl Subscription {
         let bytes = u64::try_from(waiting.packet.len()).unwrap_or(u64::MAX);
         self.progress.pushed(waiting.seq, bytes);
         self.node.metrics.bytes_pushed.increment(bytes);
+        if let Some(relay) = self.relay {
+            self.node.claims.pushed(relay.node, bytes);
+        }
         let frame = Frame::Message {
             seq: waiting.seq,
             stored_at: waiting.stored_at,

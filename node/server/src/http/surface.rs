@@ -25,7 +25,7 @@ use crate::{
     clock,
     metrics::Limit,
     node::Node,
-    store::{customers, packets::Relay, peers},
+    store::{customers, packets::Relay},
 };
 
 /// A packet has to arrive whole by then: a mebibyte in this time is 280 kbit/s.
@@ -136,6 +136,6 @@ async fn session(node: &Node, headers: &HeaderMap) -> Result<Option<Relay>, Refu
     let Some(value) = headers.get(PEER_SESSION) else { return Ok(None) };
     let unknown = || Refused::For(Reason::UnknownSession);
     let token = value.to_str().ok().and_then(decode_token).ok_or_else(unknown)?;
-    let relay = peers::session(node.store.readers(), keccak256(token), clock::now_s()).await?;
+    let relay = node.sessions.relay(&node.store, keccak256(token), clock::now_s()).await?;
     relay.map(Some).ok_or_else(unknown)
 }

@@ -1,23 +1,81 @@
-//! A relay's account with an agent. Inbound bytes are certain: the agent answered 202 for each. Outbound bytes become
-//! certain when the customer acknowledges; what a broken stream pushed in vain is written off, within reason.
+//! A relay's account with an agent: what counts as carried, what is exposed, what a voucher confirms.
+//!
+//! **Inbound.** The agent answers 202 with a receipt (`new` or `duplicate`) and says in `minus-metered` what it counted.
+//! This relay believes the receipt for *whether* and its own ruler for *how much*:
+//!
+//! | receipt | `minus-metered` | counted | why |
+//! |---|---|---|---|
+//! | new | the length | the length | both agree |
+//! | new | absent, less or more | the length, disputed | silence makes nothing free, and nobody is billed more than was brought |
+//! | unreadable | absent or above 0 | the length, disputed | 202 says it is stored; garbled words must not be cheaper than plain ones |
+//! | unreadable | 0 | as a duplicate | a duplicate's answer that broke off |
+//! | duplicate | absent or 0 | nothing | law 9 |
+//! | duplicate | above 0 | that, at most the length | the agent says itself that it owes it |
+//!
+//! What is counted and not confirmed stays exposed until a voucher confirms it, so an agent that lies about length gains
+//! at most its credit. A *duplicate* is where it could go on for ever: saying so of new packets costs it nothing at once.
+//! So duplicates are told apart. Those of packets that this relay itself had stored there are explained; a sender repeats
+//! them at its own cost, and they harm nobody's account. The rest are carriage in vain. A sender could make an honest agent
+//! look like that, but only with packets that it got stored by another way first, each paid for by its recipient.
+//!
+//! **Outbound** becomes certain when the customer acknowledges. What a broken stream pushed is in vain.
+//!
+//! **In vain** is forgiven up to a setting and a share of what the agent did pay for, and is exposure beyond that. So
+//! the most that an agent gains by breaking streams and crying duplicate is `relay_write_off_bytes` and one byte in
+//! [`FORGIVEN_SHARE`] paid ones; then it has to pay, which makes room again. Duplicates in vain are counted in memory: a
+//! restart of this relay forgives them, and no agent can restart its relay.
 
+use alloy::primitives::Address;
 use minus_bindings::Amount;
-use minus_protocol::{MeterLine, RelayStatement, Tariff, due};
+use minus_protocol::{MeterLine, RelayStatement, Stored, Tariff, due};
 
 use crate::store::peers::Earned;
 
-/// What may be written off without any outbound confirmed yet: a few broken streams with their windows full.
-const WRITE_OFF_GRACE_BYTES: u128 = 64 << 20;
+/// One byte in vain is forgiven for so many paid ones: customers on trains break their streams, though rarely the greater
+/// part of them.
+const FORGIVEN_SHARE: u128 = 4;
 
-/// Bytes carried for which no voucher is held.
-pub(crate) fn exposed_bytes(earned: &Earned) -> u128 {
+/// How far this relay trusts an agent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) tariff_version: u32,
+    pub(crate) tariff: Tariff,
+    /// What may be owed without a voucher.
+    pub(crate) credit: Amount,
+    /// What may be carried in vain without anything paid yet.
+    pub(crate) write_off_bytes: u64,
+}
+
+/// What a 202 is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// Both count the same.
+    Agreed(u64),
+    /// Counted against the agent's word.
+    Disputed(u64),
+    /// Stored before. The bytes that the agent counts nevertheless.
+    Duplicate(u64),
+}
+
+/// Judges a 202 for a packet of `length` bytes; see the table above.
+pub(crate) fn carried(receipt: Option<Stored>, metered: Option<u64>, length: u64) -> Carried {
+    match (receipt, metered) {
+        (Some(Stored::Duplicate), said) => Carried::Duplicate(said.unwrap_or(0).min(length)),
+        (None, Some(0)) => Carried::Duplicate(0),
+        (Some(Stored::New), Some(said)) if said == length => Carried::Agreed(length),
+        (Some(Stored::New) | None, _) => Carried::Disputed(length),
+    }
+}
+
+/// Bytes carried for which no voucher is held. `duplicates` are those in vain.
+pub(crate) fn exposed_bytes(earned: &Earned, duplicates: u128, write_off_bytes: u64) -> u128 {
     let inbound = earned.inbound_bytes.saturating_sub(earned.inbound_confirmed);
     let outbound =
         earned.outbound_bytes.saturating_sub(earned.outbound_written_off).saturating_sub(earned.outbound_confirmed);
-    // An agent whose streams keep breaking before they are paid for is not given that for ever.
-    let forgiven = earned.outbound_confirmed.saturating_add(WRITE_OFF_GRACE_BYTES);
-    let unforgiven = earned.outbound_written_off.saturating_sub(forgiven);
-    inbound.saturating_add(outbound).saturating_add(unforgiven)
+    let paid = earned.inbound_confirmed.saturating_add(earned.outbound_confirmed);
+    let forgiven = (paid / FORGIVEN_SHARE).saturating_add(write_off_bytes.into());
+    let in_vain = earned.outbound_written_off.saturating_add(duplicates);
+    inbound.saturating_add(outbound).saturating_add(in_vain.saturating_sub(forgiven))
 }
 
 /// Whether the agent confirmed more than this relay counted: the relay died before it counted, and something was under way
@@ -26,11 +84,10 @@ pub(crate) const fn is_behind(earned: &Earned) -> bool {
     earned.inbound_confirmed > earned.inbound_bytes || earned.outbound_confirmed > earned.outbound_bytes
 }
 
-/// What these bytes are worth at the agent's present tariff.
-pub(crate) fn exposure(earned: &Earned, tariff_version: u32, tariff: Tariff) -> Amount {
-    let mut line = MeterLine { tariff_version, tariff, meter: minus_protocol::Meter::default() };
-    line.meter.relayed = exposed_bytes(earned);
-    due(&[line]).unwrap_or(Amount::MAX)
+/// What bytes are worth at the agent's present tariff.
+pub(crate) fn worth(bytes: u128, terms: &Terms) -> Amount {
+    let meter = minus_protocol::Meter { relayed: bytes, ..minus_protocol::Meter::default() };
+    due(&[MeterLine { tariff_version: terms.tariff_version, tariff: terms.tariff, meter }]).unwrap_or(Amount::MAX)
 }
 
 /// What this relay carries for the agent at this moment and has not counted to its end.
@@ -97,7 +154,7 @@ pub(crate) enum Unpaid {
 /// `Ok(true)` when a voucher is due and has the right shape, `Ok(false)` when nothing is owed.
 pub(crate) fn check(
     said: &RelayStatement,
-    parties: (alloy::primitives::Address, alloy::primitives::Address),
+    parties: (Address, Address),
     tariff_version: u32,
     tariff: Tariff,
 ) -> Result<bool, Unpaid> {
@@ -203,17 +260,46 @@ mod tests {
         assert_eq!(check(&RelayStatement { voucher: None, ..said(5, 5) }, (PAYER, PAYER), 1, TARIFF), Ok(false));
     }
 
+    const TERMS: Terms = Terms { tariff_version: 1, tariff: TARIFF, credit: Amount::ZERO, write_off_bytes: 64 };
+
+    fn exposed(earned: &Earned) -> u128 {
+        exposed_bytes(earned, 0, TERMS.write_off_bytes)
+    }
+
+    #[test]
+    fn each_answer_is_counted_as_the_table_says() {
+        use Carried::{Agreed, Disputed, Duplicate};
+        let (new, again) = (Some(Stored::New), Some(Stored::Duplicate));
+        for (receipt, metered, expected) in [
+            (new, Some(9), Agreed(9)),
+            (new, None, Disputed(9)),
+            (new, Some(0), Disputed(9)),
+            (new, Some(8), Disputed(9)),
+            (new, Some(10), Disputed(9)),
+            (None, None, Disputed(9)),
+            (None, Some(9), Disputed(9)),
+            (None, Some(0), Duplicate(0)),
+            (again, None, Duplicate(0)),
+            (again, Some(0), Duplicate(0)),
+            (again, Some(5), Duplicate(5)),
+            (again, Some(10), Duplicate(9)),
+        ] {
+            assert_eq!(carried(receipt, metered, 9), expected, "{receipt:?} {metered:?}");
+        }
+    }
+
     #[test]
     fn everything_unconfirmed_is_exposed() {
-        assert_eq!(exposure(&earned(5, 7), 1, TARIFF), units(12));
+        assert_eq!(exposed(&earned(5, 7)), 12);
+        assert_eq!(worth(12, &TERMS), units(12));
         let confirmed = confirm(&earned(5, 7), &said(5, 7), Some(units(112)), STREAMING);
-        assert_eq!(exposure(&confirmed, 1, TARIFF), Amount::ZERO);
+        assert_eq!(exposed(&confirmed), 0);
         assert_eq!(confirmed.vouchered, units(112));
     }
 
     #[test]
     fn an_agent_that_counts_less_inbound_stays_exposed() {
-        assert_eq!(exposed_bytes(&confirm(&earned(9, 0), &said(5, 0), None, UnderWay::default())), 4);
+        assert_eq!(exposed(&confirm(&earned(9, 0), &said(5, 0), None, UnderWay::default())), 4);
     }
 
     /// The agent stored and counted a packet whose answer has not reached this relay: counted once, not twice.
@@ -222,36 +308,40 @@ mod tests {
         let busy = UnderWay { requests: true, streams: true };
         let mut account = confirm(&earned(5, 7), &said(8, 9), Some(units(117)), busy);
         assert_eq!((account.inbound_bytes, account.outbound_bytes), (5, 7));
-        assert_eq!(exposed_bytes(&account), 0);
+        assert_eq!(exposed(&account), 0);
         assert!(is_behind(&account), "the agent is asked again");
         account.inbound_bytes += 3;
         account.outbound_bytes += 2;
         let quiet = confirm(&account, &said(8, 9), Some(units(117)), UnderWay::default());
         assert_eq!((quiet.inbound_bytes, quiet.outbound_bytes), (8, 9));
         assert!(!is_behind(&quiet));
-        assert_eq!(exposed_bytes(&quiet), 0);
+        assert_eq!(exposed(&quiet), 0);
     }
 
     #[test]
     fn an_agent_that_counts_more_is_believed() {
         let confirmed = confirm(&earned(5, 7), &said(6, 8), None, UnderWay::default());
         assert_eq!((confirmed.inbound_bytes, confirmed.outbound_bytes), (6, 8));
-        assert_eq!(exposed_bytes(&confirmed), 0);
+        assert_eq!(exposed(&confirmed), 0);
     }
 
     #[test]
     fn outbound_in_vain_is_written_off_when_no_stream_is_open() {
-        assert_eq!(exposed_bytes(&confirm(&earned(0, 9), &said(0, 5), None, STREAMING)), 4);
+        assert_eq!(exposed(&confirm(&earned(0, 9), &said(0, 5), None, STREAMING)), 4);
         let ended = confirm(&earned(0, 9), &said(0, 5), None, UnderWay::default());
-        assert_eq!((exposed_bytes(&ended), ended.outbound_written_off), (0, 4));
+        assert_eq!((exposed(&ended), ended.outbound_written_off), (0, 4));
         // Acknowledged after all.
         let late = confirm(&ended, &said(0, 9), None, UnderWay::default());
-        assert_eq!((exposed_bytes(&late), late.outbound_written_off), (0, 0));
+        assert_eq!((exposed(&late), late.outbound_written_off), (0, 0));
     }
 
     #[test]
-    fn writing_off_has_an_end() {
-        let vain = Earned { outbound_written_off: WRITE_OFF_GRACE_BYTES + 3, ..earned(0, WRITE_OFF_GRACE_BYTES + 3) };
-        assert_eq!(exposed_bytes(&vain), 3);
+    fn what_is_in_vain_is_forgiven_up_to_the_setting_and_a_share_of_what_was_paid() {
+        let vain = Earned { outbound_written_off: 60, ..earned(0, 60) };
+        assert_eq!(exposed_bytes(&vain, 4, 64), 0);
+        assert_eq!(exposed_bytes(&vain, 7, 64), 3);
+        let paying =
+            Earned { inbound_confirmed: 6, outbound_confirmed: 6, outbound_bytes: 66, inbound_bytes: 6, ..vain };
+        assert_eq!(exposed_bytes(&paying, 7, 64), 0, "12 paid ones forgive 3");
     }
 }

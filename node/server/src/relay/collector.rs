@@ -5,10 +5,10 @@ use std::sync::Arc;
 use alloy::primitives::Address;
 use futures_util::StreamExt;
 use minus_bindings::SignedVoucher;
-use minus_protocol::{CommandBody, Reply};
+use minus_protocol::{CommandBody, RelayStatement, Reply};
 
 use super::{
-    account::{self, UnderWay, Unpaid},
+    account::{self, Unpaid},
     peers::{self, Agent, PeerError},
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     node::Node,
     store::{
         StoreError,
+        packets::Relay,
         peers::{self as books, Earned},
     },
 };
@@ -60,27 +61,25 @@ pub(crate) async fn run(node: Arc<Node>) {
         if !node.view.is_fresh() {
             continue;
         }
-        let earned = match books::all_earned(node.store.readers()).await {
-            Ok(earned) => earned,
-            Err(error) => {
-                tracing::warn!(%error, "the earnings could not be read");
-                continue;
-            }
-        };
-        let due = earned.into_iter().filter(|earned| {
-            let counters = node.peers.agent(earned.agent).map(|state| state.count(|counters| *counters));
-            let counters = counters.unwrap_or_default();
-            let open = account::exposed_bytes(earned) > 0 || account::is_behind(earned) || !counters.settled;
-            let enough = counters.bytes_unasked >= node.config.voucher_bytes;
-            enough || (everyone && open) || (late && earned.outbound_written_off > 0)
+        let due = node.peers.all().into_iter().filter(|agent| {
+            let standing = agent.ledger.standing();
+            // Nothing is forgiven here: what is in vain may have been acknowledged late.
+            let open = account::exposed_bytes(&standing.earned, 0, u64::MAX) > 0
+                || account::is_behind(&standing.earned)
+                || !standing.settled;
+            let enough = standing.bytes_unasked >= node.config.voucher_bytes;
+            enough || (everyone && open) || (late && standing.earned.outbound_written_off > 0)
         });
         futures_util::stream::iter(due)
-            .for_each_concurrent(ASKED_AT_ONCE, |earned| {
+            .for_each_concurrent(ASKED_AT_ONCE, |agent| {
                 let node = Arc::clone(&node);
                 async move {
-                    let agent = earned.agent;
-                    if let Err(error) = collect(&node, earned).await {
+                    if let Err(error) = collect(&node, &agent).await {
                         node.metrics.relay_vouchers_refused.increment(1);
+                        if let CollectError::Peer(PeerError::Egress(error)) = &error {
+                            node.metrics.egress_failures.of(error.cause()).increment(1);
+                        }
+                        let agent = agent.ledger.standing().earned.agent;
                         tracing::warn!(%agent, %error, "no voucher was collected");
                     }
                 }
@@ -90,64 +89,86 @@ pub(crate) async fn run(node: Arc<Node>) {
 }
 
 /// Asks one agent and books what its voucher confirms.
-async fn collect(node: &Node, earned: Earned) -> Result<(), CollectError> {
+async fn collect(node: &Node, agent: &Agent) -> Result<(), CollectError> {
+    let claimed = agent.ledger.ask();
     let own = node.view.node(node.address()).await?.ok_or(CollectError::Unregistered)?;
-    let record = node.view.node(earned.agent).await?.ok_or(CollectError::Unregistered)?;
-    let state = node.peers.agent(earned.agent)?;
-    state.count(|counters| {
-        counters.bytes_unasked = 0;
-        counters.settled = true;
-    });
-    let collected = ask(node, earned, &own, &record, &state).await;
+    let record = node.view.node(claimed.agent).await?.ok_or(CollectError::Unregistered)?;
+    let collected = ask(node, agent, &claimed, &own, &record).await;
     if collected.is_err() {
-        state.count(|counters| counters.settled = false);
+        agent.ledger.unsettle();
     }
     collected
 }
 
 async fn ask(
     node: &Node,
-    earned: Earned,
+    agent: &Agent,
+    claimed: &Earned,
     own: &NodeRecord,
     record: &NodeRecord,
-    state: &Arc<Agent>,
 ) -> Result<(), CollectError> {
     let request =
-        CommandBody::RequestVoucher { inbound_bytes: earned.inbound_bytes, outbound_bytes: earned.outbound_bytes };
-    let Reply::RelayVoucher(said) = peers::command(node, earned.agent, record, request).await? else {
+        CommandBody::RequestVoucher { inbound_bytes: claimed.inbound_bytes, outbound_bytes: claimed.outbound_bytes };
+    let Reply::RelayVoucher(said) = peers::command(node, claimed.agent, record, request).await? else {
         return Err(PeerError::Unexpected.into());
     };
     let (tariff_version, tariff) = record.tariff_at(clock::now_s());
     let parties = (record.operator, own.operator);
     let voucher = if account::check(&said, parties, tariff_version, tariff)? {
         let voucher = said.voucher.ok_or(Unpaid::NoVoucher)?;
-        check_backed(node, &earned, &voucher).await?;
+        check_backed(node, claimed, &voucher).await?;
         Some(voucher)
     } else {
         None
     };
-    let agent = earned.agent;
-    let state = Arc::clone(state);
-    let is_new = voucher.is_some();
-    node.store
-        .writer()
-        .write_patiently(move |connection| {
-            Box::pin(async move {
-                // Read again: more may have been carried since.
-                let before = books::earned(&mut *connection, agent).await?.unwrap_or(earned);
-                let under_way =
-                    state.count(|counters| UnderWay { requests: counters.requests > 0, streams: counters.streams > 0 });
-                let vouchered = voucher.as_ref().map(|voucher| voucher.cumulative);
-                let confirmed = account::confirm(&before, &said, vouchered, under_way);
-                books::collect(connection, &confirmed, voucher.as_ref()).await
-            })
-        })
-        .await?;
-    if is_new {
+    // Each byte claimed was answered 202 before the agent was asked.
+    let short = claimed.inbound_bytes.saturating_sub(said.inbound_bytes);
+    if agent.ledger.falls_short(short) {
+        node.metrics.relay_counts_disputed.increment(1);
+        tracing::warn!(agent = %claimed.agent, short, "an agent counts less than it stored");
+    }
+    book(node, agent, claimed, said, voucher).await?;
+    if voucher.is_some() {
         node.metrics.relay_vouchers_collected.increment(1);
         node.outbox_bell.notify_one();
     }
     Ok(())
+}
+
+/// Writes down what the agent confirmed, together with what was carried meanwhile.
+async fn book(
+    node: &Node,
+    agent: &Agent,
+    claimed: &Earned,
+    said: RelayStatement,
+    voucher: Option<SignedVoucher>,
+) -> Result<(), StoreError> {
+    let _order = node.peers.booking.lock().await;
+    let (carriage, under_way) = agent.ledger.take_all();
+    let relay = Relay { node: claimed.agent, operator: claimed.agent_operator };
+    let booked = node
+        .store
+        .writer()
+        .write_patiently(move |connection| {
+            Box::pin(async move {
+                let before = books::count_at_relay(connection, relay, carriage.inbound, carriage.outbound).await?;
+                let vouchered = voucher.as_ref().map(|voucher| voucher.cumulative);
+                let confirmed = account::confirm(&before, &said, vouchered, under_way);
+                books::collect(connection, &confirmed, voucher.as_ref()).await?;
+                Ok(confirmed)
+            })
+        })
+        .await;
+    match booked {
+        Ok(confirmed) => {
+            agent.ledger.written(confirmed);
+            Ok(())
+        }
+        Err(error) => {
+            agent.ledger.give_back();
+            Err(error)
+        }
+    }
 }
 
 /// Whether the voucher is newly signed by somebody who may, and covered by what the payer has with the escrow.

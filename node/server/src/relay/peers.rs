@@ -1,26 +1,31 @@
-//! Sessions with agents: opened once by signature, then a token goes with each packet. Kept in memory only; a
-//! restarted relay opens new ones.
+//! The agents that this relay has to do with, and the sessions with them: opened once by signature, then a token goes
+//! with each packet. Sessions are kept in memory only; a restarted relay opens new ones.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
 use alloy::primitives::Address;
+use axum::http::HeaderValue;
 use minus_protocol::{
-    Command, CommandBody, Outgoing, Refusal, Reply, SealingKey, SessionKey, headers::CONTENT_PACKET, open_reply,
-    random_bytes, reply::REPLY_BYTES_MAX, seal,
+    Command, CommandBody, Outgoing, Refusal, Reply, SealingKey, SessionKey, headers::encode_token, open_reply,
+    random_bytes, seal,
 };
-use reqwest::header::CONTENT_TYPE;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
+use super::{ledger::Ledger, seen::Seen};
 use crate::{
     chain::NodeRecord,
     clock,
-    egress::EgressError,
+    egress::{Egress, EgressError, Endpoint},
     node::Node,
-    store::{StoreError, packets::Relay, peers as books},
+    store::{
+        StoreError,
+        packets::Relay,
+        peers::{self as books, Earned},
+    },
 };
 
 /// An agent that has not answered by then is taken for unreachable.
@@ -30,10 +35,9 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const SESSION_KEPT_FOR: Duration = Duration::from_secs(10);
 /// A session is renewed this long before it ends.
 const RENEW_BEFORE_MS: u64 = 60_000;
-/// Requests forwarded to one agent at a time: one that answers slowly must not take every place there is.
-const REQUESTS_PER_AGENT_MAX: usize = 128;
-/// Streams piped from one agent at a time, for the same reason.
-pub(crate) const STREAMS_PER_AGENT_MAX: usize = 4_096;
+/// Requests forwarded at a time, to all agents together: three quarters of the node's places, so that agents that are
+/// slow together still leave room for what is this node's own.
+const FORWARDS_MAX: usize = 384;
 /// Agents that state is kept of; the routing table bounds it, and this bounds the routing table's say.
 const AGENTS_MAX: usize = 65_536;
 
@@ -42,8 +46,6 @@ const AGENTS_MAX: usize = 65_536;
 pub(crate) enum PeerError {
     #[error("egress: {0}")]
     Egress(#[from] EgressError),
-    #[error("transport: {0}")]
-    Transport(String),
     #[error("the packet could not be sealed")]
     Sealing,
     #[error("the peer's sealing key is not a point")]
@@ -60,86 +62,83 @@ pub(crate) enum PeerError {
     Store(#[from] StoreError),
 }
 
-impl From<reqwest::Error> for PeerError {
-    fn from(error: reqwest::Error) -> Self {
-        // Without the URL: what is logged of a peer is its address.
-        Self::Transport(error.without_url().to_string())
+impl PeerError {
+    /// Whether the peer took longer than it may.
+    pub(crate) const fn is_timeout(&self) -> bool {
+        matches!(self, Self::Egress(error) if error.is_timeout())
     }
 }
 
 #[derive(Clone)]
 struct Session {
-    token: [u8; 32],
+    /// Ready to be sent; neither printed nor indexed.
+    token: HeaderValue,
     opened: Instant,
     expires_at_ms: u64,
 }
 
 /// What is remembered of one agent.
 pub(crate) struct Agent {
-    session: tokio::sync::Mutex<Option<Session>>,
-    counters: Mutex<Counters>,
-    /// Requests being forwarded.
-    pub(crate) places: Semaphore,
+    pub(crate) ledger: Arc<Ledger>,
+    session: Mutex<Option<Session>>,
+    /// Held while one is opened, so that it is one.
+    opening: tokio::sync::Mutex<()>,
+    /// The last endpoint that was checked, and what it came to.
+    endpoint: Mutex<Option<(String, Endpoint)>>,
 }
 
-impl Default for Agent {
-    fn default() -> Self {
+impl Agent {
+    fn new(earned: Earned, settled: bool) -> Self {
         Self {
-            session: tokio::sync::Mutex::default(),
-            counters: Mutex::default(),
-            places: Semaphore::new(REQUESTS_PER_AGENT_MAX),
+            ledger: Arc::new(Ledger::new(earned, settled)),
+            session: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            endpoint: Mutex::default(),
+        }
+    }
+
+    /// Where the agent is, checked once for each text.
+    pub(crate) fn endpoint(&self, egress: &Egress, text: &str) -> Result<Endpoint, EgressError> {
+        let mut last = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        match last.as_ref() {
+            Some((known, endpoint)) if known == text => Ok(endpoint.clone()),
+            _ => {
+                let endpoint = egress.endpoint(text)?;
+                *last = Some((text.to_owned(), endpoint.clone()));
+                Ok(endpoint)
+            }
+        }
+    }
+
+    fn session(&self) -> Option<HeaderValue> {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let renew_at_ms = clock::now_ms().saturating_add(RENEW_BEFORE_MS);
+        session.as_ref().filter(|open| open.expires_at_ms > renew_at_ms).map(|open| open.token.clone())
+    }
+
+    /// Forgets a session that the agent does not know any more, unless it or another one was opened just now.
+    pub(crate) fn drop_session(&self, token: &HeaderValue) {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if session.as_ref().is_some_and(|open| open.token == *token && open.opened.elapsed() >= SESSION_KEPT_FOR) {
+            *session = None;
         }
     }
 }
 
-/// Bytes and streams of the present run.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counters {
-    /// Requests sent to the agent whose answers are not counted yet.
-    pub(crate) requests: usize,
-    /// Streams being piped, or ended and not counted yet.
-    pub(crate) streams: usize,
-    /// Bytes since a voucher was last asked for.
-    pub(crate) bytes_unasked: u64,
-    /// Whether nothing was forwarded since the agent last said what it owes. Not so at the start: the run before may
-    /// have ended between an answer and its count.
-    pub(crate) settled: bool,
-}
-
-impl Agent {
-    /// Changes the counters.
-    pub(crate) fn count<T>(&self, change: impl FnOnce(&mut Counters) -> T) -> T {
-        change(&mut self.counters.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// A request on its way to an agent, until its answer is counted or lost.
-pub(crate) struct Forwarding(Arc<Agent>);
-
-impl Forwarding {
-    /// Notes that one begins.
-    pub(crate) fn begin(agent: Arc<Agent>) -> Self {
-        agent.count(|counters| counters.requests += 1);
-        Self(agent)
-    }
-}
-
-impl Drop for Forwarding {
-    fn drop(&mut self) {
-        self.0.count(|counters| {
-            counters.requests = counters.requests.saturating_sub(1);
-            // Whatever it was, it may have changed what the agent owes: a packet stored, a statement acknowledged.
-            counters.settled = false;
-        });
-    }
-}
-
-/// The agents this relay has to do with.
-#[derive(Default)]
+/// All of them.
 pub(crate) struct Peers {
-    agents: Mutex<HashMap<Address, Arc<Agent>>>,
+    agents: RwLock<HashMap<Address, Arc<Agent>>>,
     /// Rung when enough was carried for a voucher.
-    pub(crate) bell: tokio::sync::Notify,
+    pub(crate) bell: Notify,
+    /// Rung when something was carried that is to be written down, and when that is much.
+    pub(crate) counted: Notify,
+    pub(crate) much_counted: Notify,
+    /// Held while carried bytes are on their way into the store, so that what is taken is written or given back before
+    /// anybody takes more.
+    pub(crate) booking: tokio::sync::Mutex<()>,
+    /// Places for requests being forwarded.
+    pub(crate) forwards: Semaphore,
+    pub(crate) seen: Mutex<Seen>,
 }
 
 impl std::fmt::Debug for Peers {
@@ -149,48 +148,71 @@ impl std::fmt::Debug for Peers {
 }
 
 impl Peers {
-    pub(crate) fn agent(&self, agent: Address) -> Result<Arc<Agent>, PeerError> {
-        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+    /// With the accounts that the store holds.
+    pub(crate) fn new(accounts: Vec<Earned>) -> Self {
+        let agents = accounts.into_iter().map(|earned| (earned.agent, Arc::new(Agent::new(earned, false)))).collect();
+        Self {
+            agents: RwLock::new(agents),
+            bell: Notify::new(),
+            counted: Notify::new(),
+            much_counted: Notify::new(),
+            booking: tokio::sync::Mutex::default(),
+            forwards: Semaphore::new(FORWARDS_MAX),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// An agent, new or known.
+    pub(crate) fn agent(&self, agent: Address, operator: Address) -> Result<Arc<Agent>, PeerError> {
+        if let Some(known) = self.agents.read().unwrap_or_else(PoisonError::into_inner).get(&agent) {
+            return Ok(Arc::clone(known));
+        }
+        let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
         if !agents.contains_key(&agent) && agents.len() >= AGENTS_MAX {
             return Err(PeerError::TooMany);
         }
-        Ok(Arc::clone(agents.entry(agent).or_default()))
+        let new = || Arc::new(Agent::new(Earned::new(agent, operator), true));
+        Ok(Arc::clone(agents.entry(agent).or_insert_with(new)))
+    }
+
+    /// All that are known.
+    pub(crate) fn all(&self) -> Vec<Arc<Agent>> {
+        self.agents.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
     }
 }
 
 /// The token under which this node is known to an agent; opens a session if there is none.
-pub(crate) async fn token(node: &Node, agent: Address, record: &NodeRecord) -> Result<[u8; 32], PeerError> {
-    let state = node.peers.agent(agent)?;
-    let mut session = state.session.lock().await;
-    let now_ms = clock::now_ms();
-    if let Some(open) = session.as_ref().filter(|open| open.expires_at_ms > now_ms.saturating_add(RENEW_BEFORE_MS)) {
-        return Ok(open.token);
+pub(crate) async fn token(
+    node: &Node,
+    agent: Address,
+    record: &NodeRecord,
+    state: &Agent,
+) -> Result<HeaderValue, PeerError> {
+    if let Some(token) = state.session() {
+        return Ok(token);
     }
-    match command(node, agent, record, CommandBody::OpenPeerSession).await? {
-        Reply::PeerSession { token, expires_at_ms } => {
-            // Before anything is carried, so that what is carried is asked about even after a crash.
-            let (agent, operator) = (agent, record.operator);
-            node.store
-                .writer()
-                .write_patiently(move |connection| {
-                    Box::pin(books::count_at_relay(connection, Relay { node: agent, operator }, 0, 0))
-                })
-                .await?;
-            *session = Some(Session { token, opened: Instant::now(), expires_at_ms });
-            Ok(token)
-        }
-        _ => Err(PeerError::Unexpected),
+    let _one = state.opening.lock().await;
+    if let Some(token) = state.session() {
+        return Ok(token);
     }
-}
-
-/// Forgets a session that the agent does not know any more, unless it or another one was opened just now.
-pub(crate) async fn drop_session(node: &Node, agent: Address, token: &[u8; 32]) {
-    if let Ok(state) = node.peers.agent(agent) {
-        let mut session = state.session.lock().await;
-        if session.as_ref().is_some_and(|open| open.token == *token && open.opened.elapsed() >= SESSION_KEPT_FOR) {
-            *session = None;
-        }
-    }
+    let Reply::PeerSession { token, expires_at_ms } =
+        command(node, agent, record, CommandBody::OpenPeerSession).await?
+    else {
+        return Err(PeerError::Unexpected);
+    };
+    // Before anything is carried, so that what is carried is asked about even after a crash.
+    let relay = Relay { node: agent, operator: record.operator };
+    node.store
+        .writer()
+        .write_patiently(move |connection| {
+            Box::pin(async move { books::count_at_relay(connection, relay, 0, 0).await.map(drop) })
+        })
+        .await?;
+    let mut token = HeaderValue::try_from(encode_token(&token)).map_err(|_| PeerError::Unexpected)?;
+    token.set_sensitive(true);
+    let session = Session { token: token.clone(), opened: Instant::now(), expires_at_ms };
+    *state.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+    Ok(token)
 }
 
 /// Sends a command to a peer and opens its reply.
@@ -205,56 +227,13 @@ pub(crate) async fn command(
     let outgoing = Outgoing { id: random_bytes(), sent_at_ms: clock::now_ms(), body: &encoded };
     let key = SealingKey::from_affine(record.sealing_key.0, record.sealing_key.1).map_err(|_| PeerError::SealingKey)?;
     let packet = seal(&outgoing, peer, &key, &node.key.signer, &node.routing_domain).map_err(|_| PeerError::Sealing)?;
-    let response = node
-        .egress
-        .post(&record.endpoint)?
-        .header(CONTENT_TYPE, CONTENT_PACKET)
-        .timeout(ANSWER_TIMEOUT)
-        .body(packet.into_bytes())
-        .send()
-        .await?;
-    let status = response.status().as_u16();
-    let bytes = read_bounded(response).await?;
+    let endpoint = node.egress.endpoint(&record.endpoint)?;
+    let answer = node.egress.post(&endpoint, None, packet.into_bytes(), ANSWER_TIMEOUT).await?;
+    let status = answer.status().as_u16();
+    let bytes = answer.read(ANSWER_TIMEOUT).await?;
     match open_reply(&session, &bytes) {
         Ok(Reply::Refused { reason, .. }) => Err(PeerError::Refused(reason)),
         Ok(reply) => Ok(reply),
         Err(_) => Err(PeerError::Unsealed(status)),
-    }
-}
-
-/// The body of an answer that is no stream: never more of it than the longest reply, and not for longer than an answer may
-/// take, because the request that waits for it holds one of the node's places.
-pub(crate) async fn read_bounded(response: reqwest::Response) -> Result<Vec<u8>, PeerError> {
-    read_within(response, ANSWER_TIMEOUT).await
-}
-
-async fn read_within(response: reqwest::Response, time: Duration) -> Result<Vec<u8>, PeerError> {
-    let late = |_| PeerError::Transport("the answer did not end in time".to_owned());
-    tokio::time::timeout(time, read_to_end(response)).await.map_err(late)?
-}
-
-async fn read_to_end(mut response: reqwest::Response) -> Result<Vec<u8>, PeerError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if bytes.len().saturating_add(chunk.len()) > REPLY_BYTES_MAX {
-            return Err(PeerError::Unexpected);
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_answer_that_trickles_is_given_up() {
-        let trickle = futures_util::stream::unfold((), |()| async {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            Some((Ok::<_, std::io::Error>(bytes::Bytes::from_static(b"x")), ()))
-        });
-        let response = axum::http::Response::new(reqwest::Body::wrap_stream(trickle));
-        assert!(matches!(read_within(response.into(), Duration::from_millis(50)).await, Err(PeerError::Transport(_))));
     }
 }

@@ -68,19 +68,32 @@ pub(crate) async fn open_session(connection: &mut Connection, new: &NewSession) 
     Ok(true)
 }
 
-/// The relay a session belongs to, if it is open.
+/// A relay's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenSession {
+    pub(crate) relay: Relay,
+    /// Unix seconds.
+    pub(crate) expires_at: u64,
+}
+
+/// A session, if it is open.
 pub(crate) async fn session<'e>(
     executor: impl sqlx::AnyExecutor<'e>,
     token_hash: B256,
     now_s: u64,
-) -> Result<Option<Relay>, StoreError> {
-    let row: Option<(Vec<u8>, Vec<u8>)> =
-        sqlx::query_as("select relay, operator from peer_sessions where token_hash = $1 and expires_at > $2")
-            .bind(token_hash.to_vec())
-            .bind(integer(now_s)?)
-            .fetch_optional(executor)
-            .await?;
-    row.map(|(node, operator)| Ok(Relay { node: address(&node)?, operator: address(&operator)? })).transpose()
+) -> Result<Option<OpenSession>, StoreError> {
+    let row: Option<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
+        "select relay, operator, expires_at from peer_sessions where token_hash = $1 and expires_at > $2",
+    )
+    .bind(token_hash.to_vec())
+    .bind(integer(now_s)?)
+    .fetch_optional(executor)
+    .await?;
+    row.map(|(node, operator, expires_at)| {
+        let relay = Relay { node: address(&node)?, operator: address(&operator)? };
+        Ok(OpenSession { relay, expires_at: unsigned(expires_at)? })
+    })
+    .transpose()
 }
 
 /// Deletes sessions that are over.
@@ -259,18 +272,19 @@ pub(crate) async fn save_earned(connection: &mut Connection, earned: &Earned) ->
     Ok(())
 }
 
-/// Adds to this relay's counts for an agent.
+/// Adds to this relay's counts for an agent; gives the account.
 pub(crate) async fn count_at_relay(
     connection: &mut Connection,
     agent: Relay,
     inbound: u128,
     outbound: u128,
-) -> Result<(), StoreError> {
+) -> Result<Earned, StoreError> {
     let mut earned =
         earned(&mut *connection, agent.node).await?.unwrap_or_else(|| Earned::new(agent.node, agent.operator));
     earned.inbound_bytes = earned.inbound_bytes.saturating_add(inbound);
     earned.outbound_bytes = earned.outbound_bytes.saturating_add(outbound);
-    save_earned(connection, &earned).await
+    save_earned(connection, &earned).await?;
+    Ok(earned)
 }
 
 /// Keeps a verified voucher of an agent together with what it confirmed.

@@ -16,7 +16,9 @@ use alloy::{
     signers::{k256::elliptic_curve::rand_core::OsRng, local::PrivateKeySigner},
     sol,
 };
-use minus_bindings::{Amount, Deployment, IRoutingTable, PrepaymentEscrow, RoutingTable, SettlementToken, row};
+use minus_bindings::{
+    Amount, Deployment, IRoutingTable, NodeConsent, PrepaymentEscrow, RoutingTable, SettlementToken, row,
+};
 use minus_node::{Config, Handle, keys};
 use minus_protocol::{SealingSecret, Tariff};
 use serde_json::Value;
@@ -309,5 +311,22 @@ impl World {
         let call = table.register(operator.node, key, operator.url(), tariff, until, signature).from(operator.address);
         assert!(call.send().await.unwrap().get_receipt().await.unwrap().status());
         self.authorize(operator.address, operator.node).await;
+    }
+
+    /// Registers a key of the test's own, and lets it sign vouchers for the operator.
+    pub(crate) async fn register_key(&self, operator: Address, signer: &PrivateKeySigner, url: &str) {
+        let bond = self.table().MINIMUM_BOND().call().await.unwrap();
+        self.deposit(operator, Address::ZERO, bond.to()).await;
+        let (x, y) = SealingSecret::derive(&signer.to_bytes().0).public().to_affine();
+        let until = u64::MAX >> 1;
+        let node = signer.address();
+        let consent = NodeConsent { node, operator, sealingKeyX: x, sealingKeyY: y, validUntil: until };
+        let signature = minus_bindings::typed::sign(&consent, &self.deployment.routing_domain(), signer);
+        let key = IRoutingTable::SealingKey { x, y };
+        let tariff = IRoutingTable::Tariff { delivery: TARIFF.delivery, relay: TARIFF.relay, storing: TARIFF.storing };
+        let table = self.table();
+        let call = table.register(node, key, url.to_owned(), tariff, until, signature.to_vec().into()).from(operator);
+        assert!(call.send().await.unwrap().get_receipt().await.unwrap().status());
+        self.authorize(operator, node).await;
     }
 }
