@@ -19,7 +19,7 @@ use crate::{
     metrics::Limit,
     node::{Node, REQUESTS_MAX, STREAMS_MAX},
     process::Process,
-    relay::account,
+    relay::{account, peers::FORWARDS_MAX},
     store::{
         StoreError, customers,
         lines::{self, Book},
@@ -137,6 +137,7 @@ async fn metrics(State(node): State<Arc<Node>>) -> Result<String, StoreError> {
 fn observe_limits(node: &Node) {
     for (limit, used, most) in [
         (Limit::Requests, REQUESTS_MAX - node.requests.available_permits(), REQUESTS_MAX),
+        (Limit::Forwards, FORWARDS_MAX - node.peers.forwards.available_permits(), FORWARDS_MAX),
         (Limit::Streams, STREAMS_MAX - node.streams.available_permits(), STREAMS_MAX),
     ] {
         node.metrics.limit_used.of(limit).set(count(used));

@@ -60,6 +60,8 @@ pub(crate) enum Limit {
     BodyBytes,
     /// Requests in work.
     Requests,
+    /// Of these, being forwarded.
+    Forwards,
     /// Streams, own and relayed.
     Streams,
     /// Writes waiting for the writer.
@@ -74,6 +76,7 @@ impl Label for Limit {
         Self::BodiesPerAddress,
         Self::BodyBytes,
         Self::Requests,
+        Self::Forwards,
         Self::Streams,
         Self::WriterQueue,
     ];
@@ -86,6 +89,7 @@ impl Label for Limit {
             Self::BodiesPerAddress => "bodies_per_address",
             Self::BodyBytes => "body_bytes",
             Self::Requests => "requests",
+            Self::Forwards => "forwards",
             Self::Streams => "streams",
             Self::WriterQueue => "writer_queue",
         };

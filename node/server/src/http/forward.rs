@@ -25,6 +25,7 @@ use crate::{
     chain::NodeRecord,
     clock,
     egress::{Answer, EgressError},
+    metrics::Limit,
     node::Node,
     relay::{
         account::{self, Carried, Terms},
@@ -69,7 +70,10 @@ pub(crate) async fn forward(node: &Arc<Node>, packet: Packet, resumed: Option<Re
 
 async fn try_forward(node: &Arc<Node>, parcel: &Parcel) -> Result<Response, Refused> {
     node.in_office().await?;
-    let _place = node.peers.forwards.try_acquire().map_err(|_| Refused::For(Reason::ForwardsFull))?;
+    let _place = node.peers.forwards.try_acquire().map_err(|_| {
+        node.metrics.limit_reached.of(Limit::Forwards).increment(1);
+        Reason::ForwardsFull
+    })?;
     let target = responsible(node, parcel.packet.recipient(), false).await?;
     let sent = send(node, &target, parcel).await?;
     if sent.answer.status().as_u16() != Status::Misdirected.code() {

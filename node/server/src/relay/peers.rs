@@ -20,7 +20,7 @@ use crate::{
     chain::NodeRecord,
     clock,
     egress::{Egress, EgressError, Endpoint},
-    node::Node,
+    node::{Node, REQUESTS_MAX},
     store::{
         StoreError,
         packets::Relay,
@@ -37,7 +37,7 @@ const SESSION_KEPT_FOR: Duration = Duration::from_secs(10);
 const RENEW_BEFORE_MS: u64 = 60_000;
 /// Requests forwarded at a time, to all agents together: three quarters of the node's places, so that agents that are
 /// slow together still leave room for what is this node's own.
-const FORWARDS_MAX: usize = 384;
+pub(crate) const FORWARDS_MAX: usize = REQUESTS_MAX / 4 * 3;
 /// Agents that state is kept of; the routing table bounds it, and this bounds the routing table's say.
 const AGENTS_MAX: usize = 65_536;
 

@@ -31,8 +31,8 @@ pub(crate) enum Vouching {
     WrongSigner,
     /// Of more than the operator has.
     Uncovered,
-    /// Bills as a tariff version that never was, for nothing.
-    FalsePrices,
+    /// Bills by this version of its tariff, for nothing.
+    FalsePrices(u32),
 }
 
 /// What the peer does.
@@ -230,7 +230,7 @@ impl Inner {
     fn statement(&self, facts: &Facts, manners: &Manners) -> RelayStatement {
         let inbound_bytes = (manners.admits)(facts.brought);
         let (version, tariff) = match manners.vouching {
-            Vouching::FalsePrices => (0, minus_protocol::Tariff::default()),
+            Vouching::FalsePrices(version) => (version, minus_protocol::Tariff::default()),
             _ => (1, TARIFF),
         };
         let meter = Meter { relayed: inbound_bytes, ..Meter::default() };

@@ -69,7 +69,9 @@ async fn an_agent_that_does_not_pay_gains_its_credit_and_not_a_byte_more() {
         ("wrong payee", Manners { vouching: Vouching::WrongPayee, ..Manners::honest() }),
         ("wrong signer", Manners { vouching: Vouching::WrongSigner, ..Manners::honest() }),
         ("more than it has", Manners { vouching: Vouching::Uncovered, ..Manners::honest() }),
-        ("false prices", Manners { vouching: Vouching::FalsePrices, ..Manners::honest() }),
+        ("a version that never was", Manners { vouching: Vouching::FalsePrices(0), ..Manners::honest() }),
+        ("less than its price", Manners { vouching: Vouching::FalsePrices(1), ..Manners::honest() }),
+        ("a version to come", Manners { vouching: Vouching::FalsePrices(2), ..Manners::honest() }),
     ];
     for (what, manners) in lies {
         let disputes = (manners.admits)(9) != 9 || (manners.metered)(9) != Some(9);
@@ -211,6 +213,23 @@ async fn a_voucher_is_asked_for_after_so_many_bytes_without_waiting() {
     until("the voucher is there", async || metric(&relay, "minus_relay_vouchers_collected_total").await == 1.0).await;
     assert_eq!(peer.facts().claimed, (3 * smallest(), 0));
     assert_eq!(metric_of(&relay, "minus_relay_exposure_base_units", &peer).await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_carried_is_written_down_before_a_relay_ends() {
+    let world = World::new().await;
+    let mut relay = relay(&world).await;
+    // Of this agent nothing is heard that could bring what the relay forgot.
+    let peer = Peer::new(&world, Manners { vouching: Vouching::Never, ..Manners::honest() }).await;
+    let wallet = peer.wallet(&world).await;
+    relay.wait_for_head(&world).await;
+    for packets in 1..=3 {
+        assert_eq!(post_status(&relay.url(), &message(&world, &wallet, &unique_body())).await, 202);
+        relay.restart().await;
+        let earned = relay.meters().await["earned"][0].clone();
+        assert_eq!(earned["inbound_bytes"].as_u64().map(u128::from), Some(packets * smallest()));
+    }
+    assert_eq!(metric_of(&relay, "minus_relay_exposure_base_units", &peer).await, f64::from(3_u32 * 179));
 }
 
 /// Posts a packet in the name of a relay.
