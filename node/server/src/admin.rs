@@ -1,6 +1,6 @@
 //! The operator's port: health with reasons, metrics, and the books.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use alloy::primitives::Address;
 use axum::{
@@ -10,12 +10,20 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use hyper_util::service::TowerToHyperService;
 use minus_bindings::Amount;
 use minus_protocol::MeterLine;
 use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    http::forward,
+    health,
+    http::{
+        forward,
+        places::Places,
+        serve::{self, Door},
+    },
     metrics::Limit,
     node::{Node, REQUESTS_MAX, STREAMS_MAX},
     process::Process,
@@ -27,9 +35,26 @@ use crate::{
     },
 };
 
-pub(crate) fn router(node: Arc<Node>) -> Router {
+/// How long the last answers may take.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// Connections to this port: a scraper, a probe, an operator, and room for what they left behind.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Answers until `stop`, which comes after everything else has ended.
+pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: CancellationToken) {
+    let metrics = Arc::clone(&node.metrics);
+    let connections = TaskTracker::new();
+    let places = Arc::new(Places::new(CONNECTIONS_MAX, CONNECTIONS_MAX, Arc::clone(&metrics)));
+    let router = router(node);
+    let door = Door { listener, places, metrics, stop, connections: connections.clone() };
+    serve::serve(door, |_| TowerToHyperService::new(router.clone())).await;
+    connections.close();
+    let _ = tokio::time::timeout(LAST_ANSWERS, connections.wait()).await;
+}
+
+fn router(node: Arc<Node>) -> Router {
     Router::new()
-        .route("/health/live", get(|| async { Json(serde_json::json!({ "live": true })) }))
+        .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/meters", get(meters))
@@ -42,51 +67,17 @@ impl IntoResponse for StoreError {
     }
 }
 
-#[derive(Serialize)]
-struct Ready {
-    ready: bool,
-    /// Why not, or what is wrong although it is.
-    reasons: Vec<String>,
-    node: Address,
-    operator: Option<Address>,
-    block: u64,
+/// 503 when a restart would help.
+async fn live(State(node): State<Arc<Node>>) -> Response {
+    let live = health::is_live(&node);
+    let status = if live { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(serde_json::json!({ "live": live }))).into_response()
 }
 
 async fn ready(State(node): State<Arc<Node>>) -> Response {
-    let mut blocking = Vec::new();
-    let mut reasons = Vec::new();
-    let freshness = node.view.freshness();
-    if !node.view.is_fresh() {
-        let problem = freshness.problem.unwrap_or_else(|| "still catching up".to_owned());
-        blocking.push(format!("the view of the chain is too old: {problem}"));
-    }
-    let own = node.view.node(node.address()).await.ok().flatten();
-    match &own {
-        None => blocking.push("this node is not in the routing table".to_owned()),
-        Some(own) if !own.is_live() => blocking.push("this node is retired".to_owned()),
-        Some(own) => {
-            if !node.view.may_sign(own.operator, node.address()).await.unwrap_or(false) {
-                reasons.push("the operator has not authorised this node's key: relays cannot be paid".to_owned());
-            }
-        }
-    }
-    if vouchers::waiting(node.store.readers()).await.is_err() {
-        blocking.push("the store cannot be read".to_owned());
-    }
-    if node.store.writer().has_stopped() {
-        blocking.push("the store cannot be written any more".to_owned());
-    }
-    let ready = blocking.is_empty();
-    blocking.append(&mut reasons);
-    let body = Ready {
-        ready,
-        reasons: blocking,
-        node: node.address(),
-        operator: own.map(|own| own.operator),
-        block: freshness.block,
-    };
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(body)).into_response()
+    let report = health::look(&node).await;
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(report)).into_response()
 }
 
 #[expect(
@@ -135,11 +126,12 @@ async fn metrics(State(node): State<Arc<Node>>) -> Result<String, StoreError> {
 }
 
 fn observe_limits(node: &Node) {
-    for (limit, used, most) in [
+    let own = [
         (Limit::Requests, REQUESTS_MAX - node.requests.available_permits(), REQUESTS_MAX),
         (Limit::Forwards, FORWARDS_MAX - node.peers.forwards.available_permits(), FORWARDS_MAX),
         (Limit::Streams, STREAMS_MAX - node.streams.available_permits(), STREAMS_MAX),
-    ] {
+    ];
+    for (limit, used, most) in node.places.used().into_iter().chain(own) {
         node.metrics.limit_used.of(limit).set(count(used));
         node.metrics.limit_max.of(limit).set(count(most));
     }

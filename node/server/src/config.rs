@@ -70,6 +70,29 @@ pub struct Config {
     /// How many blocks deep a block must be before it is believed. 0 suits a chain of one's own.
     #[serde(default)]
     pub confirmations: u64,
+    /// Connections of the public surface at a time. The system has to allow as many descriptors, and some more.
+    #[serde(default = "defaults::connections_max")]
+    pub connections_max: usize,
+    /// The same from one remote address. Behind a reverse proxy, give it all.
+    #[serde(default = "defaults::connections_per_address_max")]
+    pub connections_per_address_max: usize,
+    /// How long running requests may take to end after a shutdown was asked for.
+    #[serde(default = "defaults::drain_max", with = "humantime_serde")]
+    pub drain_max: Duration,
+    /// How the log is written.
+    #[serde(default)]
+    pub log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// One JSON object a line, for a program.
+    Json,
 }
 
 impl Config {
@@ -97,6 +120,10 @@ impl Config {
             poll_interval: defaults::poll_interval(),
             view_stale_after: defaults::view_stale_after(),
             confirmations: 0,
+            connections_max: defaults::connections_max(),
+            connections_per_address_max: defaults::connections_per_address_max(),
+            drain_max: defaults::drain_max(),
+            log_format: LogFormat::default(),
         }
     }
 }
@@ -211,6 +238,21 @@ mod defaults {
     /// Below the 30 to 60 seconds after which routers and proxies forget a silent connection.
     pub(super) fn keep_alive() -> Duration {
         Duration::from_secs(15)
+    }
+
+    /// Each costs a descriptor and some kilobytes.
+    pub(super) fn connections_max() -> usize {
+        16_384
+    }
+
+    /// Half of all: a relay with all the streams it may pipe from one agent (4,096) fits twice, and nobody takes everything.
+    pub(super) fn connections_per_address_max() -> usize {
+        8_192
+    }
+
+    /// What `docker stop` and others wait before they kill.
+    pub(super) fn drain_max() -> Duration {
+        Duration::from_secs(10)
     }
 
     pub(super) fn poll_interval() -> Duration {

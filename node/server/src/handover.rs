@@ -68,10 +68,12 @@ pub(crate) async fn run(node: Arc<Node>) {
         let pause = match empty(&node, &client, &settler).await {
             Ok(()) => {
                 rest = REST_MIN;
+                node.health.settler(None);
                 None
             }
             Err(error) => {
                 node.metrics.settler_failures.increment(1);
+                node.health.settler(Some(error.to_string()));
                 tracing::warn!(%error, "vouchers wait for the settler");
                 let pause = rest;
                 rest = (rest * 2).min(REST_MAX);
@@ -109,8 +111,12 @@ async fn empty(node: &Node, client: &reqwest::Client, settler: &Url) -> Result<(
         let Some(last) = batch.last() else { break };
         after = (last.payer, last.payee);
         let response = client.post(settler.clone()).json(&Given { vouchers: &batch }).send().await;
-        let taken: Taken =
-            response.and_then(reqwest::Response::error_for_status).map_err(reqwest::Error::without_url)?.json().await?;
+        let taken: Taken = response
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(reqwest::Error::without_url)?
+            .json()
+            .await
+            .map_err(reqwest::Error::without_url)?;
         if taken.results.len() != batch.len() {
             return Err(HandoverError::Miscounted(taken.results.len(), batch.len()));
         }

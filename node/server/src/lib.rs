@@ -5,7 +5,7 @@
 //! - `agent` — what an agent decides (pure); `relay` — what a relay holds against agents
 //! - `store` — SQLite or PostgreSQL, one writer; `chain` — the view of routing table and escrow
 //! - `handover` — vouchers to the settler; `retention` — what expires; `egress` — connections to strangers
-//! - `admin`, `metrics`, `process` — for the operator
+//! - `admin`, `health`, `metrics`, `process` — for the operator
 
 mod admin;
 mod agent;
@@ -14,6 +14,7 @@ mod clock;
 pub mod config;
 mod egress;
 mod handover;
+mod health;
 mod http;
 pub mod keys;
 mod metrics;
@@ -41,9 +42,6 @@ use crate::{
     relay::peers::Peers,
     store::Store,
 };
-
-/// How long running requests may take to end after a shutdown was asked for.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// How often samples are sorted into their buckets: bounds what is kept of them to as many seconds' worth.
 const TIDY_METRICS_EVERY: Duration = Duration::from_secs(5);
@@ -165,6 +163,9 @@ fn check(config: &Config) -> Result<(), StartError> {
     if config.retention < Duration::from_secs(1) {
         return Err(StartError::Setting("retention is shorter than a second"));
     }
+    if config.connections_max == 0 || config.connections_per_address_max == 0 {
+        return Err(StartError::Setting("connections_max and connections_per_address_max are at least 1"));
+    }
     if config.keep_alive.is_zero() || config.poll_interval.is_zero() || config.voucher_interval.is_zero() {
         return Err(StartError::Setting("keep_alive, poll_interval and voucher_interval are longer than nothing"));
     }
@@ -196,10 +197,11 @@ async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: J
     parts.spawn(relay::collector::run(Arc::clone(&node)));
     parts.spawn(tidy_metrics(Arc::clone(&node)));
     parts.spawn(relay::flusher::run(Arc::clone(&node)));
-    let surface = http::surface::router(Arc::clone(&node));
-    parts.spawn(http::serve::serve(public, surface, node.stop.clone(), connections.clone()));
-    let operator = admin::router(Arc::clone(&node));
-    parts.spawn(http::serve::serve(admin, operator, node.stop.clone(), connections.clone()));
+    let watch = tokio::spawn(health::watch(Arc::clone(&node)));
+    parts.spawn(http::surface::serve(Arc::clone(&node), public, connections.clone()));
+    // The operator sees how the node goes down.
+    let watched = CancellationToken::new();
+    let operator = tokio::spawn(admin::serve(Arc::clone(&node), admin, watched.clone()));
 
     node.stop.cancelled().await;
     tracing::info!("draining");
@@ -211,7 +213,7 @@ async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: J
         parts.wait().await;
         node.tasks.wait().await;
     };
-    if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
+    if tokio::time::timeout(node.config.drain_max, drained).await.is_err() {
         tracing::warn!("some requests did not end in time");
     }
     if let Err(error) = relay::flusher::flush(&node).await {
@@ -219,7 +221,10 @@ async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: J
     }
     following.cancel();
     follower.abort();
+    watch.abort();
     node.store.close().await;
     let _ = writer.await;
+    watched.cancel();
+    let _ = operator.await;
     tracing::info!("stopped");
 }

@@ -1,9 +1,11 @@
 //! `minus-node`: reads flags, environment and file, starts tracing, and runs.
 
+mod logging;
+mod run_args;
+
 use std::{
     fs::{File, TryLockError},
-    io::{self, IsTerminal, Write},
-    net::SocketAddr,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -23,7 +25,9 @@ use minus_node::{
     keys::{self, KeyError, Password},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use url::Url;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::run_args::{RunArgs, duration};
 
 /// Holds the password of the node key.
 const PASSWORD_VARIABLE: &str = "MINUS_NODE_PASSWORD";
@@ -53,7 +57,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the node until SIGTERM or Ctrl-C.
+    /// Run the node until SIGTERM or Ctrl-C; a second one ends it at once.
     #[command(after_help = "Example:\n  minus-node run --config node.toml\n  \
         MINUS_NODE_PASSWORD=… minus-node run --deployment dev.json --rpc-url http://127.0.0.1:8545 \\\n    \
         --keystore node.key --data-dir data --allow-private-endpoints")]
@@ -210,100 +214,6 @@ fn file_problem(path: &Path) -> impl FnOnce(io::Error) -> Problem + use<'_> {
     move |error| Problem::Failed(format!("{}: {error}", path.display()))
 }
 
-/// Every setting of the configuration; a flag wins over `MINUS_NODE_*`, which wins over the file.
-#[derive(Args, Serialize)]
-struct RunArgs {
-    /// TOML file with these settings, `-` written as `_`.
-    #[arg(long, env = "MINUS_NODE_CONFIG")]
-    #[serde(skip)]
-    config: Option<PathBuf>,
-    /// The deployments file: which chain, which contracts.
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deployment: Option<PathBuf>,
-    /// JSON-RPC endpoint; may be given several times.
-    #[arg(long = "rpc-url")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    rpc_urls: Vec<Url>,
-    /// The node key, a web3 keystore file.
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    keystore: Option<PathBuf>,
-    /// File with its password; otherwise MINUS_NODE_PASSWORD, otherwise a prompt.
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    password_file: Option<PathBuf>,
-    /// Where the store lives.
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data_dir: Option<PathBuf>,
-    /// Where packets are accepted [default: 0.0.0.0:8402].
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    listen: Option<SocketAddr>,
-    /// Where health, metrics and meters are answered [default: 127.0.0.1:8403].
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    admin_listen: Option<SocketAddr>,
-    /// The operator's settler.
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    settler_url: Option<Url>,
-    /// Connect to loopback and private addresses too. For development.
-    #[arg(long)]
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    allow_private_endpoints: bool,
-    /// How long a packet waits for its receiver [default: 7days].
-    #[arg(long, value_name = "TIME", value_parser = duration_text)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retention: Option<String>,
-    /// Bytes pushed beyond what is acknowledged [default: 8388608].
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    window_bytes: Option<u64>,
-    /// Base units paid to relays in advance for one payer [default: 1000000].
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    customer_credit: Option<u64>,
-    /// What an agent may owe this node without a voucher, in base units [default: 1000000].
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    relay_credit: Option<u64>,
-    /// How often a voucher is asked for [default: 10s].
-    #[arg(long, value_name = "TIME", value_parser = duration_text)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    voucher_interval: Option<String>,
-    /// After how many bytes one is asked for at once [default: 67108864].
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    voucher_bytes: Option<u64>,
-    /// How often a silent stream gets a sign of life [default: 15s].
-    #[arg(long, value_name = "TIME", value_parser = duration_text)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    keep_alive: Option<String>,
-    /// How often the chain is asked for news [default: 1s].
-    #[arg(long, value_name = "TIME", value_parser = duration_text)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    poll_interval: Option<String>,
-    /// How old the last news may be before 503 is answered [default: 30s].
-    #[arg(long, value_name = "TIME", value_parser = duration_text)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    view_stale_after: Option<String>,
-    /// How deep a block must be before it is believed [default: 0].
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    confirmations: Option<u64>,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write 10s, 5m or 7days"))
-}
-
-/// Checked here, where the flag can be named; read with the rest of the settings.
-fn duration_text(text: &str) -> Result<String, String> {
-    duration(text).map(|_| text.to_owned())
-}
-
 fn main() -> ExitCode {
     let (code, problem) = match execute(Cli::parse().command) {
         Ok(()) => return ExitCode::SUCCESS,
@@ -379,22 +289,38 @@ fn lock(folder: &Path) -> Result<File, Problem> {
 }
 
 fn run(config: Config) -> Result<(), Problem> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MINUS_NODE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn,hyper=warn,reqwest=warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    logging::start(config.log_format);
     let _lock = lock(&config.data_dir)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::new()?;
         let node = minus_node::spawn(config).await?;
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        signals.next().await;
         tokio::select! {
-            _ = terminated.recv() => {}
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            () = node.shutdown() => Ok(()),
+            () = signals.next() => Err(Problem::Failed("told to stop twice; ended at once".to_owned())),
         }
-        node.shutdown().await;
-        Ok(())
-    })
+    });
+    // What still runs has had its time.
+    runtime.shutdown_background();
+    ended
+}
+
+/// What asks this program to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

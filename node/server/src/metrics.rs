@@ -97,6 +97,36 @@ impl Label for Limit {
     }
 }
 
+/// How a connection ended other than well. Where HTTP allows an answer, hyper has given it: 400, 408, 414, 431.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// Nothing came in time, or not the whole headers.
+    HeaderTimeout,
+    /// Too many header fields, or too long.
+    HeaderTooLarge,
+    /// What came is no HTTP.
+    NotHttp,
+    /// The peer left in the middle.
+    Gone,
+    /// Anything else.
+    Other,
+}
+
+impl Label for Broken {
+    const ALL: &'static [Self] = &[Self::HeaderTimeout, Self::HeaderTooLarge, Self::NotHttp, Self::Gone, Self::Other];
+
+    fn value(self) -> String {
+        let word = match self {
+            Self::HeaderTimeout => "header_timeout",
+            Self::HeaderTooLarge => "header_too_large",
+            Self::NotHttp => "not_http",
+            Self::Gone => "broken_off",
+            Self::Other => "other",
+        };
+        word.to_owned()
+    }
+}
+
 /// One instrument for each value of a label.
 pub(crate) struct Family<L, T> {
     instruments: Vec<T>,
@@ -199,6 +229,7 @@ instruments! {
         vouchers_handed_over "minus_vouchers_handed_over_total" "Vouchers the settler has taken.";
         settler_failures "minus_settler_failures_total" "Hand-overs to the settler that failed.";
         chain_failures "minus_chain_failures_total" "Rounds in which the chain could not be followed.";
+        connections_accepted "minus_connections_accepted_total" "Connections that were served, the operator's among them.";
         chain_reorganisations "minus_chain_reorganisations_total" "Reorganisations that were found.";
         cpu_seconds "process_cpu_seconds_total" "Processor time used, in whole seconds.";
     }
@@ -214,6 +245,7 @@ instruments! {
         customer_credit "minus_customer_credit_base_units" "The most that is fronted for one payer.";
         relay_credit "minus_relay_credit_base_units" "The most an agent may owe this relay.";
         relay_write_off "minus_relay_write_off_bytes" "What is carried in vain for an agent before that counts as owed.";
+        ready "minus_ready" "1 while /health/ready answers 200.";
         resident_memory "process_resident_memory_bytes" "Memory that is resident.";
         open_files "process_open_fds" "File descriptors in use.";
         open_files_max "process_max_fds" "File descriptors allowed.";
@@ -231,6 +263,7 @@ instruments! {
         refused[reason: Reason] "minus_refused_total" "Requests that were not served.";
         commands_refused[reason: Refusal] "minus_commands_refused_total" "Commands that were opened and refused.";
         egress_failures[reason: Cause] "minus_egress_failures_total" "Why a peer's answer was not to be had.";
+        connections_broken[reason: Broken] "minus_connections_broken_total" "Connections that ended other than well.";
         limit_reached[limit: Limit] "minus_limit_reached_total" "How often a limit turned somebody away.";
     }
     gauge_families {

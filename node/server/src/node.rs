@@ -11,7 +11,8 @@ use crate::{
     chain::{NodeRecord, view::View},
     config::Config,
     egress::Egress,
-    http::{answer::Refused, reason::Reason, subscribe::Subscriptions},
+    health::Health,
+    http::{answer::Refused, places::Places, reason::Reason, subscribe::Subscriptions},
     keys::NodeKey,
     metrics::Metrics,
     relay::{claims::Claims, peers::Peers, sessions::Sessions},
@@ -34,6 +35,9 @@ pub(crate) struct Node {
     pub(crate) view: Arc<View>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) egress: Egress,
+    pub(crate) health: Health,
+    /// Of the public surface.
+    pub(crate) places: Arc<Places>,
     pub(crate) peers: Peers,
     /// As agent: who brings what a relay brings, and what relays say they took.
     pub(crate) sessions: Sessions,
@@ -65,6 +69,9 @@ pub(crate) struct Parts {
 impl Node {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { config, deployment, key, store, view, metrics, egress, peers, stop } = parts;
+        let connections_max = config.connections_max;
+        let places = Places::new(connections_max, config.connections_per_address_max, Arc::clone(&metrics));
+        let places = Arc::new(places);
         Self {
             routing_domain: deployment.routing_domain(),
             escrow_domain: deployment.escrow_domain(),
@@ -74,6 +81,8 @@ impl Node {
             view,
             metrics,
             egress,
+            health: Health::default(),
+            places,
             peers,
             sessions: Sessions::default(),
             claims: Claims::default(),

@@ -1,12 +1,14 @@
-//! The public surface, in the order of a request: `serve` accepts connections, `surface` looks at the address and
-//! nothing else, then one of `commands` (own address), `deposit` (a customer's wallet) or `forward` (anything else).
+//! The public surface, in the order of a request: `serve` accepts connections and `places` bounds them, `body` reads what
+//! comes, `surface` looks at the address and nothing else, then one of `commands` (own address), `deposit` (a customer's wallet) or `forward` (anything else).
 //! `subscribe` is the stream that a subscription is answered with, `answer` how answers look, `reason` why one is not
 //! served.
 
 pub(crate) mod answer;
+pub(crate) mod body;
 pub(crate) mod commands;
 pub(crate) mod deposit;
 pub(crate) mod forward;
+pub(crate) mod places;
 pub(crate) mod reason;
 pub(crate) mod serve;
 pub(crate) mod subscribe;

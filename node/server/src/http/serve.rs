@@ -1,138 +1,119 @@
-//! Accepts connections. Everything a slow or greedy peer could hold on to has a bound here.
+//! Accepts connections. Everything a slow or greedy peer could hold on to has a bound here or in `places`.
+//!
+//! HTTP/1 only. Nobody needs HTTP/2 here: browsers speak it over TLS alone, proxies that end TLS speak HTTP/1 to what is
+//! behind them, and relays keep connections open. It would bring floods of its own, and a way to hold a stream for ever that
+//! no socket shows.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use axum::Router;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use axum::body::Body;
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::Service};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Connections at a time: each costs a descriptor and some tens of kilobytes.
-const CONNECTIONS_MAX: usize = 16_384;
-/// A request's headers have to arrive by then.
+use super::places::{Guest, Places};
+use crate::metrics::{Broken, Metrics};
+
+/// A request's headers have to arrive by then; between requests a connection may be idle as long.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Headers of one request: ours have three.
 const HEADERS_MAX: usize = 64;
-/// Bytes buffered per connection, request line and headers included.
+/// Bytes buffered per connection, request line and headers included: a whole subscription's query fits.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
-/// HTTP/2 streams per connection: a relay multiplexes the packets of many senders.
-const H2_STREAMS_MAX: u32 = 256;
-/// HTTP/2 header list.
-const H2_HEADER_BYTES_MAX: u32 = 16 << 10;
-/// How often an HTTP/2 peer is asked for a sign of life.
-const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
-/// How HTTP/2 begins.
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Between two looks at a connection that began like HTTP/2 and went silent.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// After a failed accept (no descriptors left), a short rest instead of a busy loop.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// What a connection is told for which there is no place. It is not read first, so this is all it costs.
+const NO_PLACE: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Serves until `stop`, then lets running requests end. Connections are tracked in `tasks`.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, tasks: TaskTracker) {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
+/// What a port needs to be served.
+pub(crate) struct Door {
+    pub(crate) listener: TcpListener,
+    pub(crate) places: Arc<Places>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) stop: CancellationToken,
+    /// Connections, until they have ended.
+    pub(crate) connections: TaskTracker,
+}
+
+/// Serves until `stop`, then lets running requests end. `service` makes what answers on one connection.
+pub(crate) async fn serve<S, F>(door: Door, service: F)
+where
+    F: Fn(Arc<Guest>) -> S,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(H2_STREAMS_MAX)
-        .max_header_list_size(H2_HEADER_BYTES_MAX)
-        .keep_alive_interval(H2_PING_INTERVAL);
-    let builder = Arc::new(builder);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let place = tokio::select! {
-            () = stop.cancelled() => return,
-            place = Arc::clone(&places).acquire_owned() => place.expect("the semaphore is never closed"),
-        };
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            () = door.stop.cancelled() => return,
+            accepted = door.listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, from)) = accepted else {
             tokio::time::sleep(ACCEPT_REST).await;
             continue;
         };
+        let Some(guest) = door.places.connection(from.ip()) else {
+            let _ = stream.try_write(NO_PLACE);
+            continue;
+        };
+        door.metrics.connections_accepted.increment(1);
         // Events are small and late is worse than often.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
-        let builder = Arc::clone(&builder);
-        let stop = stop.clone();
-        tasks.spawn(async move {
-            let _place = place;
-            let spoke = tokio::select! {
-                spoke = speaks_within(&stream, HEADER_TIMEOUT) => spoke,
-                () = stop.cancelled() => false,
-            };
-            if !spoke {
-                return;
-            }
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            tokio::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::trace!(%error, "a connection ended");
+        let guest = Arc::new(guest);
+        let service = service(Arc::clone(&guest));
+        let (http, metrics, stop) = (http.clone(), Arc::clone(&door.metrics), door.stop.clone());
+        door.connections.spawn(async move {
+            let _place = guest;
+            if let Err(broken) = converse(&http, stream, service, stop).await {
+                tracing::trace!(?broken, "a connection ended");
+                metrics.connections_broken.of(broken).increment(1);
             }
         });
     }
 }
 
-/// Whether enough comes in time to tell HTTP/1 from HTTP/2. hyper waits for that without end; only then its timers run.
-async fn speaks_within(stream: &TcpStream, time: Duration) -> bool {
-    let mut first = [0; H2_PREFACE.len()];
-    let spoke = async {
-        loop {
-            match stream.peek(&mut first).await {
-                Ok(0) | Err(_) => return false,
-                Ok(seen) if seen < H2_PREFACE.len() && H2_PREFACE.starts_with(&first[..seen]) => {
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-                Ok(_) => return true,
-            }
+/// Serves one connection to its end. After `stop` the running request ends and no other begins.
+async fn converse<S>(
+    http: &http1::Builder,
+    stream: TcpStream,
+    service: S,
+    stop: CancellationToken,
+) -> Result<(), Broken>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
     };
-    tokio::time::timeout(time, spoke).await.unwrap_or(false)
+    ended.map_err(|error| Broken::of(&error))
 }
 
-#[cfg(test)]
-mod tests {
-    use tokio::io::AsyncWriteExt;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_silent_connection_is_not_waited_for() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("its address");
-        for (said, waited_for) in [
-            (&b""[..], false),
-            (b"P", false),
-            (&H2_PREFACE[..23], false),
-            (H2_PREFACE, true),
-            (b"POST / HTTP/1.1", true),
-        ] {
-            let mut peer = TcpStream::connect(address).await.expect("connects");
-            let (stream, _) = listener.accept().await.expect("accepts");
-            peer.write_all(said).await.expect("writes");
-            assert_eq!(speaks_within(&stream, Duration::from_millis(300)).await, waited_for, "{said:?}");
+impl Broken {
+    fn of(error: &hyper::Error) -> Self {
+        match error {
+            error if error.is_timeout() => Self::HeaderTimeout,
+            error if error.is_parse_too_large() => Self::HeaderTooLarge,
+            error if error.is_parse() => Self::NotHttp,
+            error if error.is_incomplete_message() || is_gone(error) => Self::Gone,
+            _ => Self::Other,
         }
     }
+}
+
+/// Whether the connection was lost below HTTP.
+fn is_gone(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    error.is_body_write_aborted() || source.is_some_and(|source| source.is::<io::Error>())
 }

@@ -1,26 +1,29 @@
 //! One handler for any path. It looks at nothing but the packet's address: in the body of a POST, or in the query of the GET
 //! with which a browser's `EventSource` subscribes. A page of any origin may do both; no answer depends on who asks.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use alloy::primitives::keccak256;
 use axum::{
-    Router,
-    body::{Body, Bytes},
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use http_body_util::{BodyExt, Limited};
+use hyper::{HeaderMap, Method, Request, body::Incoming, service::service_fn};
 use minus_protocol::{
-    PACKET_BYTES_MAX, Packet, Status,
+    Packet, Status,
     headers::{PACKET_QUERY, PEER_SESSION, QueryError, decode_packet_query, decode_token},
 };
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 
-use super::{answer::Refused, commands, deposit, forward, reason::Reason, subscribe::Resumed};
+use super::{
+    answer::Refused,
+    body, commands, deposit, forward,
+    places::Guest,
+    reason::Reason,
+    serve::{self, Door},
+    subscribe::Resumed,
+};
 use crate::{
     clock,
     metrics::Limit,
@@ -28,20 +31,33 @@ use crate::{
     store::{customers, packets::Relay},
 };
 
-/// A packet has to arrive whole by then: a mebibyte in this time is 280 kbit/s.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a browser need not ask again, in seconds: a day, though some believe two hours at most.
 const PREFLIGHT_AGE_S: &str = "86400";
 
-pub(crate) fn router(node: Arc<Node>) -> Router {
-    Router::new().fallback(accept).with_state(node)
+/// Serves the public port until the node stops.
+pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, connections: TaskTracker) {
+    let door = Door {
+        listener,
+        places: Arc::clone(&node.places),
+        metrics: Arc::clone(&node.metrics),
+        stop: node.stop.clone(),
+        connections,
+    };
+    let answers = |guest: Arc<Guest>| {
+        let node = Arc::clone(&node);
+        service_fn(move |request| {
+            let (node, guest) = (Arc::clone(&node), Arc::clone(&guest));
+            async move { Ok::<_, Infallible>(accept(&node, &guest, request).await) }
+        })
+    };
+    serve::serve(door, answers).await;
 }
 
-async fn accept(State(node): State<Arc<Node>>, request: Request) -> Response {
+async fn accept(node: &Arc<Node>, guest: &Guest, request: Request<Incoming>) -> Response {
     let mut response = if request.method() == Method::OPTIONS {
         preflight()
     } else {
-        handle(&node, request).await.unwrap_or_else(|refused| {
+        handle(node, guest, request).await.unwrap_or_else(|refused| {
             node.metrics.refused.of(refused.reason()).increment(1);
             refused.into_response()
         })
@@ -66,20 +82,21 @@ fn preflight() -> Response {
     response
 }
 
-async fn handle(node: &Arc<Node>, request: Request) -> Result<Response, Refused> {
-    let _place = node.requests.try_acquire().map_err(|_| {
-        node.metrics.limit_reached.of(Limit::Requests).increment(1);
-        Reason::RequestsFull
-    })?;
+async fn handle(node: &Arc<Node>, guest: &Guest, request: Request<Incoming>) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
     let (packet, resumed) = match parts.method {
         Method::POST => {
-            let bytes = read(&parts.headers, body).await?;
+            let bytes = body::read(body, guest).await?;
             (Packet::parse(bytes).map_err(|error| Reason::of_packet_error(&error))?, None)
         }
         Method::GET => (queried(&parts.uri)?, Some(Resumed::of(&parts.headers))),
         _ => return Err(Reason::Method.into()),
     };
+    // Only now: a body that comes slowly, or never, does not keep a place from one that is there.
+    let _place = node.requests.try_acquire().map_err(|_| {
+        node.metrics.limit_reached.of(Limit::Requests).increment(1);
+        Reason::RequestsFull
+    })?;
     let came = Instant::now();
     let relay = session(node, &parts.headers).await?;
 
@@ -114,20 +131,6 @@ fn queried(uri: &Uri) -> Result<Packet, Reason> {
         QueryError::Encoding => Reason::NotAPacket,
         QueryError::Packet(error) => Reason::of_packet_error(&error),
     })
-}
-
-/// The body, never more of it than a packet has.
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refused> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > PACKET_BYTES_MAX)) {
-        return Err(Reason::TooLarge.into());
-    }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, PACKET_BYTES_MAX).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Reason::TooLarge.into()),
-        Ok(Err(_)) => Err(Reason::BodyBrokenOff.into()),
-        Err(_) => Err(Reason::BodyTooSlow.into()),
-    }
 }
 
 /// The relay that forwards, if it says it is one. A session that is not open is not ignored: the relay would not be

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -12,29 +11,11 @@ use minus_protocol::Carriage;
 
 use crate::{
     customer::{Said, acknowledge, agree, customer, message, subscribe},
-    world::{Operator, TOKEN, World, until},
+    program::Program,
+    world::{TOKEN, World},
 };
 
 const KILLS: u64 = 12;
-
-fn run(operator: &Operator) -> Child {
-    let config = &operator.config;
-    Command::new(env!("CARGO_BIN_EXE_minus-node"))
-        .args(["run", "--allow-private-endpoints", "--poll-interval", "50ms", "--rpc-url"])
-        .arg(config.rpc_urls[0].as_str())
-        .arg("--deployment")
-        .arg(&config.deployment)
-        .arg("--keystore")
-        .arg(&config.keystore)
-        .arg("--password-file")
-        .arg(config.password_file.as_ref().unwrap())
-        .arg("--data-dir")
-        .arg(&config.data_dir)
-        .args(["--listen", &config.listen.to_string(), "--admin-listen", &config.admin_listen.to_string()])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_it_keeps_what_it_acknowledged_and_charges_it_once() {
@@ -42,18 +23,15 @@ async fn killed_at_any_moment_it_keeps_what_it_acknowledged_and_charges_it_once(
     let mut agent = world.operator(|_| ()).await;
     let wallet = customer(&world, &agent, 900 * TOKEN).await;
     agent.config.admin_listen = agent.admin_addr();
-    let (url, admin) = (agent.url(), format!("http://{}/health/ready", agent.config.admin_listen));
+    let (url, log) = (agent.url(), world.folder.path().join("log"));
     agent.stop().await;
 
     let mut acknowledged = BTreeSet::new();
     let mut number = 0_u64;
     let client = reqwest::Client::new();
     for round in 0..KILLS {
-        let mut child = run(&agent);
-        until("the node is ready", async || {
-            client.get(&admin).send().await.is_ok_and(|ready| ready.status().is_success())
-        })
-        .await;
+        let program = Program::start(&agent, &log, |_| ());
+        program.wait_ready().await;
         // Several senders, and a killer that comes at another moment each time.
         let mut senders = tokio::task::JoinSet::new();
         for _ in 0..4 {
@@ -77,8 +55,7 @@ async fn killed_at_any_moment_it_keeps_what_it_acknowledged_and_charges_it_once(
             });
         }
         tokio::time::sleep(Duration::from_millis(15 + 23 * round)).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(program);
         while let Some(stored) = senders.join_next().await {
             acknowledged.extend(stored.unwrap());
         }

@@ -5,11 +5,17 @@
 
 mod crash;
 mod customer;
+mod drain;
 mod flow;
 mod hostile;
+mod intrusion;
 mod lanes;
+mod logs;
+mod metrics;
 mod peer;
 mod peers_that_lie;
+mod program;
+mod ready;
 mod relaying;
 mod settler;
 mod streams;

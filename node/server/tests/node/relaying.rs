@@ -100,7 +100,7 @@ async fn a_relay_that_is_not_paid_stops_and_resumes() {
     assert_eq!(statuses[0], 202);
     assert_eq!(statuses[5], 429, "{statuses:?}");
     let ready: Value = agent.admin("/health/ready").await.json().await.unwrap();
-    assert!(ready["reasons"].to_string().contains("authorised"), "{ready}");
+    assert!(ready["reasons"].to_string().contains("key_not_authorised"), "{ready}");
     world.authorize(agent.address, agent.node).await;
     until("the relay is paid and goes on", async || {
         post_status(&relay.url(), &message(&world, &wallet, &unique_body())).await == 202

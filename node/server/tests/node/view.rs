@@ -44,7 +44,7 @@ async fn a_stale_view_is_503_and_says_why() {
     until("the view is stale", async || !agent.admin("/health/ready").await.status().is_success()).await;
     assert_eq!(post_status(&agent.url(), &message(&world, &wallet, b"x")).await, 503);
     let ready: Value = agent.admin("/health/ready").await.json().await.unwrap();
-    assert!(ready["reasons"].to_string().contains("too old"), "{ready}");
+    assert!(ready["reasons"].to_string().contains("chain_stale"), "{ready}");
     assert!(agent.admin("/health/live").await.status().is_success());
 }
 
@@ -54,7 +54,7 @@ async fn an_unregistered_node_is_not_ready_until_it_is() {
     let node = world.unregistered(|_| ()).await;
     until("it has caught up", async || {
         let ready: Value = node.admin("/health/ready").await.json().await.unwrap();
-        ready["reasons"].to_string().contains("not in the routing table") && ready["block"].as_u64() > Some(0)
+        ready["reasons"].to_string().contains("not_registered") && ready["block"].as_u64() > Some(0)
     })
     .await;
     let wallet = world.person().await;
