@@ -138,14 +138,31 @@ create table earned (
     vouchered text not null                 -- highest cumulative total accepted
 );
 
--- One row in all: the last block whose events this store contains.
-create table chain_cursor (
-    id bigint primary key check (id = 1),
-    block bigint not null,
+-- One row: a block whose events this store contains, of the newest only. The highest is the cursor.
+create table chain_blocks (
+    number bigint primary key,
     hash bytea not null check (length(hash) = 32)
 );
 
--- One row: a node of the routing table.
+-- One row: a record that one of these blocks touched, to be read again should the block be taken back. `second` is zero
+-- where one address names the record.
+create table chain_touched (
+    block bigint not null,
+    kind text not null check (kind in ('node', 'route', 'lane', 'mandate', 'delegate')),
+    first bytea not null check (length(first) = 20),
+    second bytea not null check (length(second) = 20),
+    primary key (block, kind, first, second)
+);
+
+-- One row: a record that changed in blocks that are contained, and is read when the head is reached.
+create table chain_unread (
+    kind text not null check (kind in ('node', 'route', 'lane', 'mandate', 'delegate')),
+    first bytea not null check (length(first) = 20),
+    second bytea not null check (length(second) = 20),
+    primary key (kind, first, second)
+);
+
+-- One row: a node of the routing table. Its endpoint is whatever bytes its operator chose.
 create table chain_nodes (
     node bytea primary key check (length(node) = 20),
     operator bytea not null,
@@ -159,14 +176,25 @@ create table chain_nodes (
     next_relay text not null,
     next_storing text not null,
     next_from bigint not null,
-    endpoint text not null
+    endpoint bytea not null
 );
 
--- One row: a wallet's route. A higher nonce is newer.
+-- One row: an announcement of a node's tariff, whether it ever took effect or not. Of one version the last one counts.
+create table chain_tariffs (
+    node bytea not null check (length(node) = 20),
+    version bigint not null,
+    announced_in bigint not null,           -- block
+    delivery text not null,
+    relay text not null,
+    storing text not null,
+    effective_from bigint not null,
+    primary key (node, version, announced_in)
+);
+
+-- One row: a wallet that has a route.
 create table chain_routes (
     wallet bytea primary key check (length(wallet) = 20),
-    agent bytea not null check (length(agent) = 20),
-    nonce bigint not null
+    agent bytea not null check (length(agent) = 20)
 );
 
 -- One row: a lane this node has to do with. Payee zero is the payer's open balance.
@@ -179,10 +207,21 @@ create table chain_lanes (
     primary key (payer, payee)
 );
 
--- One row: a signer this node has met, and whether the payer authorises it now.
+-- One row: a standing mandate this node has to do with; all zero if it was never given.
+create table chain_mandates (
+    payer bytea not null check (length(payer) = 20),
+    payee bytea not null check (length(payee) = 20),
+    daily_cap text not null,
+    accrual_cap text not null,
+    valid_until text not null,              -- the payer's word: wider than a database's integer
+    accrued text not null,                  -- base units * 86400
+    accrued_at bigint not null,
+    primary key (payer, payee)
+);
+
+-- One row: a signer that a payer authorises now.
 create table chain_delegates (
     payer bytea not null check (length(payer) = 20),
     signer bytea not null check (length(signer) = 20),
-    authorized bigint not null check (authorized in (0, 1)),
     primary key (payer, signer)
 );

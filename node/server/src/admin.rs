@@ -24,6 +24,7 @@ use crate::{
         places::Places,
         serve::{self, Door},
     },
+    inspect,
     metrics::Limit,
     node::{Node, REQUESTS_MAX, STREAMS_MAX},
     process::Process,
@@ -58,6 +59,7 @@ fn router(node: Arc<Node>) -> Router {
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/meters", get(meters))
+        .merge(inspect::router())
         .with_state(node)
 }
 
@@ -113,7 +115,7 @@ async fn metrics(State(node): State<Arc<Node>>) -> Result<String, StoreError> {
     for agent in node.peers.all() {
         let standing = agent.ledger.standing();
         let peer = standing.earned.agent.to_string();
-        if let Some(record) = node.view.node(standing.earned.agent).await.ok().flatten() {
+        if let Some(record) = node.view.node(standing.earned.agent) {
             let terms = forward::terms(&node, &record);
             let exposure = account::worth(agent.ledger.exposed_bytes(&terms), &terms).base_units();
             metrics.relay_exposure(peer.clone(), gauge(exposure));
@@ -198,7 +200,7 @@ struct Earned {
 }
 
 async fn meters(State(node): State<Arc<Node>>) -> Result<Json<Meters>, StoreError> {
-    let operator = node.view.node(node.address()).await.ok().flatten().map(|own| own.operator);
+    let operator = node.view.node(node.address()).map(|own| own.operator);
     // One transaction, so that the books are of one moment.
     let mut reading = node.store.readers().begin().await?;
     let mut customers = Vec::new();

@@ -118,7 +118,7 @@ pub(crate) async fn look(node: &Node) -> Report {
         };
         note(ailment, freshness.problem.as_deref().unwrap_or("still catching up"));
     }
-    let own = node.view.node(node.address()).await.ok().flatten();
+    let own = node.view.node(node.address());
     match &own {
         None => note(Ailment::NotRegistered, "this node is not in the routing table"),
         Some(own) if !own.is_live() => note(Ailment::Retired, "this node is retired"),

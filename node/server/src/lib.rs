@@ -5,7 +5,7 @@
 //! - `agent` — what an agent decides (pure); `relay` — what a relay holds against agents
 //! - `store` — SQLite or PostgreSQL, one writer; `chain` — the view of routing table and escrow
 //! - `handover` — vouchers to the settler; `retention` — what expires; `egress` — connections to strangers
-//! - `admin`, `health`, `metrics`, `process` — for the operator
+//! - `admin`, `health`, `inspect`, `metrics`, `process` — for the operator
 
 mod admin;
 mod agent;
@@ -16,7 +16,10 @@ mod egress;
 mod handover;
 mod health;
 mod http;
+mod inspect;
 pub mod keys;
+#[doc(hidden)]
+pub mod measure;
 mod metrics;
 mod node;
 mod process;
@@ -69,6 +72,9 @@ pub enum StartError {
     /// A setting makes no sense.
     #[error("{0}")]
     Setting(&'static str),
+    /// An RPC endpoint is of another chain.
+    #[error("rpc_urls: {0}")]
+    Chain(String),
     /// An HTTP client could not be built.
     #[error("HTTP client: {0}")]
     Client(String),
@@ -126,6 +132,7 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
         .map_err(|error| StartError::Store(error.to_string()))?;
     let reader = Reader::new(&config.rpc_urls, deployment, config.confirmations)
         .map_err(|error| StartError::Client(error.to_string()))?;
+    reader.refuse_other_chains().await.map_err(|error| StartError::Chain(error.to_string()))?;
     let earned = store::peers::all_earned(store.readers()).await;
     let peers = Peers::new(earned.map_err(|error| StartError::Store(error.to_string()))?);
     let egress = Egress::new(config.allow_private_endpoints).map_err(|error| StartError::Client(error.to_string()))?;
@@ -138,9 +145,12 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
     let (public, public_addr) = listen(config.listen).await?;
     let (admin, admin_addr) = listen(config.admin_listen).await?;
 
+    let view = View::open(store.clone(), reader, config.view_stale_after)
+        .await
+        .map_err(|error| StartError::Store(error.to_string()))?;
     let stop = CancellationToken::new();
     let node = Arc::new(Node::new(Parts {
-        view: Arc::new(View::new(store.clone(), reader, config.view_stale_after)),
+        view: Arc::new(view),
         metrics: Arc::new(Metrics::new()),
         stop: stop.clone(),
         config,
@@ -183,12 +193,7 @@ async fn tidy_metrics(node: Arc<Node>) {
 async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: JoinHandle<()>) {
     let parts = TaskTracker::new();
     let connections = TaskTracker::new();
-    let follower = Follower {
-        store: node.store.clone(),
-        view: Arc::clone(&node.view),
-        metrics: Arc::clone(&node.metrics),
-        interval: node.config.poll_interval,
-    };
+    let follower = Follower::new(Arc::clone(&node.view), Arc::clone(&node.metrics), node.config.poll_interval);
     // The view serves the last requests too.
     let following = CancellationToken::new();
     let follower = tokio::spawn(follower.run(following.clone()));

@@ -6,7 +6,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label as KeyLabel, Level,
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use minus_protocol::{Refusal, Status};
 
-use crate::{egress::Cause, http::reason::Reason};
+use crate::{chain::reader::Flaw, egress::Cause, http::reason::Reason};
 
 const METADATA: Metadata<'static> = Metadata::new("minus_node", Level::INFO, None);
 
@@ -39,6 +39,14 @@ impl Label for Refusal {
 
 impl Label for Reason {
     const ALL: &'static [Self] = Self::ALL;
+
+    fn value(self) -> String {
+        self.word().to_owned()
+    }
+}
+
+impl Label for Flaw {
+    const ALL: &'static [Self] = &Self::ALL;
 
     fn value(self) -> String {
         self.word().to_owned()
@@ -264,6 +272,7 @@ instruments! {
         commands_refused[reason: Refusal] "minus_commands_refused_total" "Commands that were opened and refused.";
         egress_failures[reason: Cause] "minus_egress_failures_total" "Why a peer's answer was not to be had.";
         connections_broken[reason: Broken] "minus_connections_broken_total" "Connections that ended other than well.";
+        chain_endpoint_failures[flaw: Flaw] "minus_chain_endpoint_failures_total" "RPC endpoints passed over in a round.";
         limit_reached[limit: Limit] "minus_limit_reached_total" "How often a limit turned somebody away.";
     }
     gauge_families {

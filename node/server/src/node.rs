@@ -101,15 +101,15 @@ impl Node {
     }
 
     /// This node's own record, if the view may be acted on. A retired node still settles what it carried.
-    pub(crate) async fn record(&self) -> Result<NodeRecord, Refused> {
+    pub(crate) async fn record(&self) -> Result<Arc<NodeRecord>, Refused> {
         if !self.view.is_fresh() {
             return Err(Reason::StaleView.into());
         }
-        self.view.node(self.address()).await?.ok_or(Reason::Unregistered.into())
+        self.view.node(self.address()).ok_or(Reason::Unregistered.into())
     }
 
     /// The same, if the node may take on something new.
-    pub(crate) async fn in_office(&self) -> Result<NodeRecord, Refused> {
+    pub(crate) async fn in_office(&self) -> Result<Arc<NodeRecord>, Refused> {
         let own = self.record().await?;
         if own.is_live() { Ok(own) } else { Err(Reason::Retired.into()) }
     }

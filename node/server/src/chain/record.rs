@@ -20,6 +20,17 @@ pub(crate) struct NodeRecord {
     pub(crate) endpoint: String,
 }
 
+/// A version of a node's tariff as it was announced, past ones included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Announced {
+    pub(crate) version: u32,
+    pub(crate) tariff: Tariff,
+    /// When it took, or will take, effect.
+    pub(crate) from: u64,
+    /// The block that said so. The same version may be announced again, which replaces what was announced before.
+    pub(crate) announced_in: u64,
+}
+
 impl NodeRecord {
     pub(crate) const fn is_live(&self) -> bool {
         self.retired_at == 0

@@ -224,8 +224,12 @@ async fn picture(node: &Node, order: &Order) -> Result<Reply, Refusal> {
 }
 
 /// The sender as a node of the routing table, retired ones included.
-async fn peer(node: &Node, order: &Order) -> Result<(Relay, NodeRecord), Refusal> {
-    let record = node.view.node(order.sender).await.map_err(inside)?.ok_or(Refusal::NotANode)?;
+async fn peer(node: &Node, order: &Order) -> Result<(Relay, Arc<NodeRecord>), Refusal> {
+    let record = match node.view.node(order.sender) {
+        Some(known) => known,
+        // It may have registered a moment ago.
+        None => node.view.refresh_node(order.sender).await.map_err(inside)?.ok_or(Refusal::NotANode)?,
+    };
     Ok((Relay { node: order.sender, operator: record.operator }, record))
 }
 

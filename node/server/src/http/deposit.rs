@@ -23,7 +23,7 @@ pub(crate) async fn is_agent_of(node: &Node, wallet: Address) -> Result<bool, Re
         return Err(Reason::StaleView.into());
     }
     let own = Some(node.address());
-    Ok(node.view.agent_of(wallet).await? == own || node.view.refresh_agent_of(wallet).await? == own)
+    Ok(node.view.agent_of(wallet) == own || node.view.refresh_agent_of(wallet).await? == own)
 }
 
 /// Stores the packet on the payer's account.

@@ -38,7 +38,7 @@ use crate::{
 /// The node responsible for an address.
 struct Target {
     node: Address,
-    record: NodeRecord,
+    record: Arc<NodeRecord>,
 }
 
 /// A packet to be passed on.
@@ -89,20 +89,20 @@ async fn try_forward(node: &Arc<Node>, parcel: &Parcel) -> Result<Response, Refu
 /// The node an address leads to: itself, or its agent.
 async fn responsible(node: &Node, recipient: Address, refreshed: bool) -> Result<Target, Refused> {
     let no_route = || Refused::For(Reason::NoRoute);
-    let responsible = if node.view.is_known_node(recipient).await? {
+    let responsible = if node.view.is_known_node(recipient) {
         recipient // also when somebody gave a node's key a wallet's route
     } else {
-        let agent = if refreshed {
-            node.view.refresh_agent_of(recipient).await?
-        } else {
-            node.view.agent_of(recipient).await?
+        let known = if refreshed { None } else { node.view.agent_of(recipient) };
+        let agent = match known {
+            Some(agent) => Some(agent),
+            None => node.view.refresh_agent_of(recipient).await?, // the route may have been set a moment ago
         };
         agent.unwrap_or(recipient)
     };
     if responsible == node.address() {
         return Err(Refused::For(Reason::NotEntrusted));
     }
-    let record = node.view.node(responsible).await?.ok_or_else(no_route)?;
+    let record = node.view.node(responsible).ok_or_else(no_route)?;
     if record.is_live() { Ok(Target { node: responsible, record }) } else { Err(no_route()) }
 }
 
@@ -236,7 +236,7 @@ fn post(node: &Node, agent: Address, forwarding: &Forwarding, parcel: &Parcel, v
 struct Piped {
     node: Arc<Node>,
     target: Address,
-    record: NodeRecord,
+    record: Arc<NodeRecord>,
     agent: Arc<Agent>,
     piping: Piping,
     counter: RelayCounter,

@@ -105,7 +105,7 @@ async fn handle(node: &Arc<Node>, guest: &Guest, request: Request<Incoming>) -> 
     if recipient == node.address() {
         return commands::obey(node, &packet, relay, resumed).await;
     }
-    if resumed.is_some() && !node.view.is_known_node(recipient).await? {
+    if resumed.is_some() && !node.view.is_known_node(recipient) {
         return Err(Reason::GetSubscribes.into());
     }
     match customers::wallet(node.store.readers(), recipient).await? {

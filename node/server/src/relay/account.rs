@@ -151,12 +151,12 @@ pub(crate) enum Unpaid {
 }
 
 /// Checks everything about a statement that needs no key and no chain: who pays, the arithmetic, the prices, the bytes.
-/// `Ok(true)` when a voucher is due and has the right shape, `Ok(false)` when nothing is owed.
+/// `Ok(true)` when a voucher is due and has the right shape, `Ok(false)` when nothing is owed. `priced`
+/// knows the agent's tariff versions that are, or were, in force.
 pub(crate) fn check(
     said: &RelayStatement,
     parties: (Address, Address),
-    tariff_version: u32,
-    tariff: Tariff,
+    priced: impl Fn(u32) -> Option<Tariff>,
 ) -> Result<bool, Unpaid> {
     let (payer, payee) = parties;
     if said.operator_payer != payer {
@@ -170,11 +170,7 @@ pub(crate) fn check(
     if said.base.checked_add(owed) != Some(said.total) {
         return Err(Unpaid::WrongTotal);
     }
-    // Versions that have not been yet are priced by nobody but the agent; of past ones its word is taken.
-    let wrong = |line: &MeterLine| {
-        !(1..=tariff_version).contains(&line.tariff_version)
-            || line.tariff_version == tariff_version && line.tariff != tariff
-    };
+    let wrong = |line: &MeterLine| priced(line.tariff_version) != Some(line.tariff);
     if said.lines.iter().any(wrong) || !said.lines.is_sorted_by(|one, next| one.tariff_version < next.tariff_version) {
         return Err(Unpaid::WrongTariff);
     }
@@ -226,9 +222,27 @@ mod tests {
         }
     }
 
+    /// One version has been in force.
+    fn priced(version: u32) -> Option<Tariff> {
+        (version == 1).then_some(TARIFF)
+    }
+
+    #[test]
+    fn a_past_version_is_held_to_its_own_price() {
+        let mut old = said(5, 5);
+        old.lines[0].tariff.relay /= 2;
+        old.total = units(105);
+        let past = |price| move |version| (version == 1).then_some(Tariff { relay: price, ..TARIFF });
+        assert_eq!(check(&old, (PAYER, PAYEE), past(TARIFF.relay)), Err(Unpaid::WrongTariff));
+        if let Some(voucher) = &mut old.voucher {
+            voucher.cumulative = units(105);
+        }
+        assert_eq!(check(&old, (PAYER, PAYEE), past(TARIFF.relay / 2)), Ok(true));
+    }
+
     #[test]
     fn refuses_each_lie() {
-        let check = |said: RelayStatement| check(&said, (PAYER, PAYEE), 1, TARIFF);
+        let check = |said: RelayStatement| check(&said, (PAYER, PAYEE), priced);
         assert_eq!(check(RelayStatement { operator_payer: PAYEE, ..said(5, 5) }), Err(Unpaid::WrongPayer));
         assert_eq!(check(RelayStatement { total: units(109), ..said(5, 5) }), Err(Unpaid::WrongTotal));
         assert_eq!(check(RelayStatement { inbound_bytes: 6, ..said(5, 5) }), Err(Unpaid::WrongBytes));
@@ -254,10 +268,10 @@ mod tests {
 
     #[test]
     fn takes_a_right_one_and_knows_when_nothing_is_owed() {
-        assert_eq!(check(&said(5, 5), (PAYER, PAYEE), 1, TARIFF), Ok(true));
+        assert_eq!(check(&said(5, 5), (PAYER, PAYEE), priced), Ok(true));
         let nothing = RelayStatement { voucher: None, ..said(0, 0) };
-        assert_eq!(check(&nothing, (PAYER, PAYEE), 1, TARIFF), Ok(false));
-        assert_eq!(check(&RelayStatement { voucher: None, ..said(5, 5) }, (PAYER, PAYER), 1, TARIFF), Ok(false));
+        assert_eq!(check(&nothing, (PAYER, PAYEE), priced), Ok(false));
+        assert_eq!(check(&RelayStatement { voucher: None, ..said(5, 5) }, (PAYER, PAYER), priced), Ok(false));
     }
 
     const TERMS: Terms = Terms { tariff_version: 1, tariff: TARIFF, credit: Amount::ZERO, write_off_bytes: 64 };

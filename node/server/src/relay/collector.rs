@@ -1,6 +1,6 @@
 //! Asks agents for vouchers: every `voucher_interval` while something is owed, at once after `voucher_bytes`.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use alloy::primitives::Address;
 use futures_util::StreamExt;
@@ -91,8 +91,8 @@ pub(crate) async fn run(node: Arc<Node>) {
 /// Asks one agent and books what its voucher confirms.
 async fn collect(node: &Node, agent: &Agent) -> Result<(), CollectError> {
     let claimed = agent.ledger.ask();
-    let own = node.view.node(node.address()).await?.ok_or(CollectError::Unregistered)?;
-    let record = node.view.node(claimed.agent).await?.ok_or(CollectError::Unregistered)?;
+    let own = node.view.node(node.address()).ok_or(CollectError::Unregistered)?;
+    let record = node.view.node(claimed.agent).ok_or(CollectError::Unregistered)?;
     let collected = ask(node, agent, &claimed, &own, &record).await;
     if collected.is_err() {
         agent.ledger.unsettle();
@@ -112,9 +112,14 @@ async fn ask(
     let Reply::RelayVoucher(said) = peers::command(node, claimed.agent, record, request).await? else {
         return Err(PeerError::Unexpected.into());
     };
-    let (tariff_version, tariff) = record.tariff_at(clock::now_s());
+    let (in_force, tariff) = record.tariff_at(clock::now_s());
+    let priced = |version: u32| match version.cmp(&in_force) {
+        Ordering::Less => node.view.tariff_version(claimed.agent, version).map(|past| past.tariff),
+        Ordering::Equal => Some(tariff),
+        Ordering::Greater => None,
+    };
     let parties = (record.operator, own.operator);
-    let voucher = if account::check(&said, parties, tariff_version, tariff)? {
+    let voucher = if account::check(&said, parties, priced)? {
         let voucher = said.voucher.ok_or(Unpaid::NoVoucher)?;
         check_backed(node, claimed, &voucher).await?;
         Some(voucher)
