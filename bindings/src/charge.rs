@@ -4,13 +4,16 @@
 use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::Eip712Domain;
+use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
 use crate::row::{self, ROW_BYTES};
 use crate::typed::{self, Charge, SIGNATURE_BYTES, SignatureError};
+use crate::voucher::signature_bytes;
 
-/// A charge and its signature: `payee` asks for the lane's running total to become `cumulative` (law 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A charge and its signature: `payee` asks for the lane's running total to become `cumulative` (law 3). Its JSON and CBOR
+/// look like a voucher's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SignedCharge {
     /// Who pays, and gave the mandate.
     pub payer: Address,
@@ -19,6 +22,7 @@ pub struct SignedCharge {
     /// The running total of all that was ever owed on this lane, vouchers included.
     pub cumulative: Amount,
     /// r 32, s 32, v 1.
+    #[serde(with = "signature_bytes")]
     pub signature: [u8; SIGNATURE_BYTES],
 }
 
@@ -97,6 +101,14 @@ mod tests {
         for altered in [more, of_another] {
             assert_ne!(altered.signer(&domain), Ok(payee.address()));
         }
+    }
+
+    #[test]
+    fn its_json_is_a_vouchers() {
+        let (charge, ..) = signed();
+        let json = serde_json::to_value(charge).unwrap();
+        assert_eq!(json, serde_json::to_value(SignedVoucher::from_row(charge.payee, &charge.to_row())).unwrap());
+        assert_eq!(serde_json::from_value::<SignedCharge>(json).unwrap(), charge);
     }
 
     #[test]

@@ -17,14 +17,21 @@ pub struct IntakeBody {
     pub vouchers: Vec<serde_json::Value>,
 }
 
-/// Answer to `POST /vouchers`: one result per voucher, in order.
+/// Body of `POST /charges`. Rows are parsed one by one here, too.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ChargesBody {
+    /// Each a `SignedCharge`.
+    pub charges: Vec<serde_json::Value>,
+}
+
+/// Answer to `POST /vouchers` and `POST /charges`: one result per row, in order.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct IntakeAnswer {
     /// In the order of the body.
     pub results: Vec<IntakeResult>,
 }
 
-/// What became of one voucher.
+/// What became of one voucher or charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum IntakeResult {

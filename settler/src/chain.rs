@@ -12,13 +12,14 @@ use alloy::network::Ethereum;
 use alloy::primitives::{Address, B256, Bytes};
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
 use alloy::rpc::types::TransactionReceipt;
+use alloy::sol_types::SolCall;
 use alloy::transports::TransportError;
 use minus_bindings::{Amount, Deployment, PrepaymentEscrow, RowResult, row};
 use url::Url;
 
 use crate::check::{DelegateView, signer_until};
 use crate::plan::TRANSACTION_GAS_MAX;
-use crate::store::LaneView;
+use crate::store::{Instrument, LaneView, PlannedRow};
 
 /// An endpoint that takes longer is as good as down.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,6 +62,47 @@ pub struct Head {
     pub timestamp: u64,
     /// Its base fee, wei per gas.
     pub base_fee: u128,
+}
+
+type Escrow = PrepaymentEscrow::PrepaymentEscrowInstance<DynProvider, Ethereum>;
+
+/// What a payer's mandate bears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MandateView {
+    /// It bears charges until then, inclusive, unix seconds; 0 when it was never given.
+    pub valid_until: u64,
+    /// What could be charged now if the money is there.
+    pub chargeable: Amount,
+}
+
+/// A batch as one of the escrow's entry points takes it.
+#[derive(Debug, Clone)]
+pub struct Calldata {
+    /// Which entry point.
+    pub instrument: Instrument,
+    /// Whom it credits.
+    pub payee: Address,
+    /// The packed rows.
+    pub rows: Bytes,
+}
+
+impl Calldata {
+    /// Packs rows.
+    #[must_use]
+    pub fn new(instrument: Instrument, payee: Address, rows: &[PlannedRow]) -> Self {
+        let vouchers: Vec<_> = rows.iter().map(|row| row.voucher).collect();
+        Self { instrument, payee, rows: row::pack(&vouchers) }
+    }
+
+    /// The input of its transaction.
+    #[must_use]
+    pub fn abi_encode(&self) -> Bytes {
+        let (payee, rows) = (self.payee, self.rows.clone());
+        match self.instrument {
+            Instrument::Voucher => PrepaymentEscrow::claimCall { payee, rows }.abi_encode().into(),
+            Instrument::Charge => PrepaymentEscrow::chargeCall { payee, rows }.abi_encode().into(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -204,12 +246,7 @@ impl Chain {
     ) -> Result<(LaneView, DelegateView), ChainError> {
         let lane = self.call(|escrow| async move { escrow.lane(payer, payee).call().await }).await?;
         let open = self.call(|escrow| async move { escrow.lane(payer, Address::ZERO).call().await }).await?;
-        let delegate = if signer == payer {
-            DelegateView::default()
-        } else {
-            let said = self.call(|escrow| async move { escrow.delegate(payer, signer).call().await }).await?;
-            DelegateView { authorized: said.authorized, revoked_at: said.revokedAt }
-        };
+        let delegate = if signer == payer { DelegateView::default() } else { self.delegate(payer, signer).await? };
         let view = LaneView {
             deposit: lane._0.deposit.into(),
             paid: lane._0.paid.into(),
@@ -234,36 +271,72 @@ impl Chain {
         Ok(lane._0.paid.into())
     }
 
-    /// What a claim would do at the last block, row by row.
+    /// What the owner of a lane or a mandate said of another signer.
     ///
     /// # Errors
-    /// [`ChainError::Answered`] when the whole claim would fail.
-    pub async fn simulate(&self, from: Address, payee: Address, rows: Bytes) -> Result<Vec<RowResult>, ChainError> {
-        let rows = &rows;
-        let answer =
-            self.call(|escrow| async move {
-                escrow.claim(payee, rows.clone()).from(from).gas(TRANSACTION_GAS_MAX).call().await
-            })
-            .await?;
-        let results = row::parse_results(&answer.results).map_err(|error| ChainError::Nonsense(error.to_string()))?;
+    /// When no endpoint answers.
+    pub async fn delegate(&self, owner: Address, signer: Address) -> Result<DelegateView, ChainError> {
+        let said = self.call(|escrow| async move { escrow.delegate(owner, signer).call().await }).await?;
+        Ok(DelegateView { authorized: said.authorized, revoked_at: said.revokedAt })
+    }
+
+    /// What the payer's mandate bears at the last block.
+    ///
+    /// # Errors
+    /// When no endpoint answers.
+    pub async fn mandate(&self, payer: Address, payee: Address) -> Result<MandateView, ChainError> {
+        let said = self.call(|escrow| async move { escrow.mandate(payer, payee).call().await }).await?;
+        Ok(MandateView { valid_until: said._0.validUntil, chargeable: said.chargeable.into() })
+    }
+
+    /// What a batch would do at the last block, row by row.
+    ///
+    /// # Errors
+    /// [`ChainError::Answered`] when the whole of it would fail.
+    pub async fn simulate(&self, from: Address, batch: &Calldata) -> Result<Vec<RowResult>, ChainError> {
+        let Calldata { instrument, payee, rows } = batch;
+        let results = match instrument {
+            Instrument::Voucher => {
+                let call = |escrow: Escrow| async move {
+                    escrow.claim(*payee, rows.clone()).from(from).gas(TRANSACTION_GAS_MAX).call().await
+                };
+                self.call(call).await?.results
+            }
+            Instrument::Charge => {
+                let call = |escrow: Escrow| async move {
+                    escrow.charge(*payee, rows.clone()).from(from).gas(TRANSACTION_GAS_MAX).call().await
+                };
+                self.call(call).await?.results
+            }
+        };
+        let results = row::parse_results(&results).map_err(|error| ChainError::Nonsense(error.to_string()))?;
         if results.len() * minus_bindings::ROW_BYTES != rows.len() {
             return Err(ChainError::Nonsense(format!("{} results for {} bytes", results.len(), rows.len())));
         }
         Ok(results)
     }
 
-    /// The gas of a claim at the last block.
+    /// The gas of a batch at the last block.
     ///
     /// # Errors
-    /// [`ChainError::Answered`] when the whole claim would fail.
-    pub async fn estimate(&self, from: Address, payee: Address, rows: Bytes) -> Result<u64, ChainError> {
-        let rows = &rows;
-        self.call(|escrow| async move { escrow.claim(payee, rows.clone()).from(from).estimate_gas().await }).await
+    /// [`ChainError::Answered`] when the whole of it would fail.
+    pub async fn estimate(&self, from: Address, batch: &Calldata) -> Result<u64, ChainError> {
+        let Calldata { instrument, payee, rows } = batch;
+        match instrument {
+            Instrument::Voucher => {
+                self.call(|escrow| async move { escrow.claim(*payee, rows.clone()).from(from).estimate_gas().await })
+                    .await
+            }
+            Instrument::Charge => {
+                self.call(|escrow| async move { escrow.charge(*payee, rows.clone()).from(from).estimate_gas().await })
+                    .await
+            }
+        }
     }
 
     async fn call<T, F, Fut>(&self, call: F) -> Result<T, ChainError>
     where
-        F: Fn(PrepaymentEscrow::PrepaymentEscrowInstance<DynProvider, Ethereum>) -> Fut,
+        F: Fn(Escrow) -> Fut,
         Fut: Future<Output = Result<T, contract::Error>>,
     {
         let escrow = self.deployment.escrow;

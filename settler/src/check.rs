@@ -6,7 +6,7 @@
 
 use alloy::primitives::Address;
 use alloy::sol_types::Eip712Domain;
-use minus_bindings::SignedVoucher;
+use minus_bindings::{SignedCharge, SignedVoucher};
 use serde::{Deserialize, Serialize};
 
 /// Why a voucher is refused. The first five are final: the same voucher will not be accepted later. The others may be
@@ -37,6 +37,9 @@ pub enum Refusal {
     /// A new lane, and the log keeps as many as it may: raise `lanes_max`, or look who is filling it.
     #[error("no room for another lane")]
     NoRoom,
+    /// A charge whose payer has given no mandate, or whose mandate is over.
+    #[error("the payer has given no mandate that is in force")]
+    NoMandate,
     /// Its signer was revoked and ends within the hour, and a voucher of another signer waits, which is safer.
     #[error("its signer is about to be none")]
     SignerEnding,
@@ -57,13 +60,28 @@ pub struct DelegateView {
 /// A refusal that no chain can change.
 pub fn check_voucher(voucher: &SignedVoucher, payees: &[Address], domain: &Eip712Domain) -> Result<Address, Refusal> {
     let signer = voucher.signer(domain).map_err(|_| Refusal::BadSignature)?;
-    if !payees.contains(&voucher.payee) {
+    check_parties(voucher.payer, voucher.payee, payees)?;
+    Ok(signer)
+}
+
+/// Who signed the charge, if it is made out to one of ours. Whether that is the payee or its delegate, the chain tells.
+///
+/// # Errors
+/// A refusal that no chain can change.
+pub fn check_charge(charge: &SignedCharge, payees: &[Address], domain: &Eip712Domain) -> Result<Address, Refusal> {
+    let signer = charge.signer(domain).map_err(|_| Refusal::BadSignature)?;
+    check_parties(charge.payer, charge.payee, payees)?;
+    Ok(signer)
+}
+
+fn check_parties(payer: Address, payee: Address, payees: &[Address]) -> Result<(), Refusal> {
+    if !payees.contains(&payee) {
         return Err(Refusal::ForeignPayee);
     }
-    if voucher.payer == Address::ZERO || voucher.payer == voucher.payee {
+    if payer == Address::ZERO || payer == payee {
         return Err(Refusal::BadPayer);
     }
-    Ok(signer)
+    Ok(())
 }
 
 /// Until when the escrow takes this signer's vouchers for the payer: `Some(0)` means that no end is in sight, `None`

@@ -11,11 +11,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{ChainError, Head};
+use crate::charging::{self, Standing};
 use crate::clock::now_s;
 use crate::plan::{Batch, Market, Policy, plan};
-use crate::sender::{Moment, READS_AT_ONCE, SendError, Sender};
-use crate::simulate::simulate;
-use crate::store::{Hold, OpenVoucher};
+use crate::sender::{Moment, Order, READS_AT_ONCE, SendError, Sender};
+use crate::simulate::{Simulated, simulate};
+use crate::store::{Hold, Instrument, OpenVoucher};
 
 /// How deep a reorganisation is undone: beyond this, only a restart compares the log with the chain.
 pub const WATCH_BLOCKS: u64 = 64;
@@ -27,6 +28,8 @@ const PLAN_MAX: u32 = 50_000;
 const REFRESH_MAX: u32 = 512;
 /// Lanes at rest that a start compares with the chain.
 const RECONCILE_MAX: u32 = 1_000;
+/// Charges looked at in one look, which reads three records of each. More than these wait for the next look.
+const CHARGES_MAX: u32 = 256;
 /// How long vouchers wait that simulation refused. Far below any thaw margin.
 const RETRY_AFTER_S: u64 = 300;
 /// The longest pause while the chain or the disk is down.
@@ -129,7 +132,8 @@ impl Engine {
             self.reconciled = true;
         }
         self.refresh(&moment).await?;
-        self.claim(&moment).await
+        self.claim(&moment).await?;
+        self.charge(&moment).await
     }
 
     async fn moment(&self) -> Result<Moment, SendError> {
@@ -212,13 +216,42 @@ impl Engine {
         let plan = plan(&open, &self.policy, market, moment.now);
 
         self.settle(&open, &plan.holds, moment).await?;
-        let before: HashMap<i64, Option<Hold>> = open.iter().map(|open| (open.id, open.held)).collect();
-        let changed: Vec<(i64, Hold)> =
-            plan.holds.iter().filter(|(id, hold)| before.get(id) != Some(&Some(*hold))).copied().collect();
-        sender.store.hold(&changed, 0).await?;
+        sender.store.hold(&changed(&open, &plan.holds), 0).await?;
         for batch in &plan.batches {
-            if !self.claim_batch(batch, moment).await? {
-                break;
+            match self.claim_batch(Instrument::Voucher, batch, moment).await? {
+                Some(refused) => sender.store.hold(&refused, moment.now.saturating_add(RETRY_AFTER_S)).await?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Charges by the same policy, in transactions of their own: what a mandate does not bear must not be a reason to
+    /// wait with vouchers (law 5). Lanes are read anew each time; there are few, and what is chargeable grows by the second.
+    async fn charge(&self, moment: &Moment) -> Result<(), SendError> {
+        let sender = &self.sender;
+        sender.metrics.charges.set(u32::try_from(sender.store.charges().await?).unwrap_or(u32::MAX));
+        let open = sender.store.open_charges(CHARGES_MAX).await?;
+        if open.is_empty() {
+            return Ok(());
+        }
+        let mut reads =
+            stream::iter(open).map(|open| charging::read(sender, open, moment)).buffer_unordered(READS_AT_ONCE);
+        let mut open = Vec::new();
+        while let Some(read) = reads.next().await {
+            match read? {
+                Standing::Paid { id, paid } => sender.store.charge_is_paid(id, paid).await?,
+                Standing::Open(charge) => open.push(*charge),
+            }
+        }
+        let fee_per_gas = moment.head.base_fee.saturating_add(moment.priority_fee);
+        let plan =
+            plan(&open, &self.policy, Market { fee_per_gas, above_cap: fee_per_gas > sender.fee_cap }, moment.now);
+        sender.store.hold_charges(&changed(&open, &plan.holds), 0).await?;
+        for batch in &plan.batches {
+            match self.claim_batch(Instrument::Charge, batch, moment).await? {
+                Some(refused) => sender.store.hold_charges(&refused, moment.now.saturating_add(RETRY_AFTER_S)).await?,
+                None => break,
             }
         }
         Ok(())
@@ -245,18 +278,22 @@ impl Engine {
         Ok(())
     }
 
-    /// False when no more transactions may be under way.
-    async fn claim_batch(&self, batch: &Batch, moment: &Moment) -> Result<bool, SendError> {
+    /// Sends what is worth its gas, and gives what is not. None when no more transactions may be under way.
+    async fn claim_batch(
+        &self,
+        instrument: Instrument,
+        batch: &Batch,
+        moment: &Moment,
+    ) -> Result<Option<Vec<(i64, Hold)>>, SendError> {
         let sender = &self.sender;
         let account = sender.key.address();
         let live = sender.store.live(account).await?;
         if live.len() >= UNDER_WAY_MAX {
-            return Ok(false);
+            return Ok(None);
         }
-        let simulated = simulate(&sender.chain, account, batch).await?;
-        sender.store.hold(&simulated.holds, moment.now.saturating_add(RETRY_AFTER_S)).await?;
-        if simulated.rows.is_empty() {
-            return Ok(true);
+        let Simulated { rows, holds, gas_limit } = simulate(&sender.chain, account, instrument, batch).await?;
+        if rows.is_empty() {
+            return Ok(Some(holds));
         }
         let from = moment.head.number.saturating_sub(WATCH_BLOCKS);
         let held: BTreeSet<u64> = live
@@ -265,7 +302,13 @@ impl Engine {
             .map(|transaction| transaction.nonce)
             .collect();
         let nonce = crate::fees::next_nonce(moment.transaction_count, &held);
-        sender.claim(batch.payee, simulated.rows, simulated.gas_limit, nonce, moment).await?;
-        Ok(true)
+        sender.claim(Order { instrument, payee: batch.payee, rows, gas_limit }, nonce, moment).await?;
+        Ok(Some(holds))
     }
+}
+
+/// The holds that the log does not know yet.
+fn changed(open: &[OpenVoucher], holds: &[(i64, Hold)]) -> Vec<(i64, Hold)> {
+    let before: HashMap<i64, Option<Hold>> = open.iter().map(|open| (open.id, open.held)).collect();
+    holds.iter().filter(|(id, hold)| before.get(id) != Some(&Some(*hold))).copied().collect()
 }

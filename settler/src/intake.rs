@@ -1,4 +1,4 @@
-//! Where nodes hand in vouchers. Every voucher is judged by itself (law 5); the answer is given only after what was
+//! Where nodes hand in vouchers and charges. Every one is judged by itself (law 5); the answer is given only after what was
 //! accepted is on disk (law 8). When the chain or the disk cannot be asked, the answer is 503 and the node tries again.
 
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use futures_util::{StreamExt, stream};
-use minus_bindings::SignedVoucher;
-use tokio::sync::Semaphore;
+use minus_bindings::{SignedCharge, SignedVoucher};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::api::{ErrorAnswer, IntakeAnswer, IntakeBody, IntakeResult};
+use crate::api::{ChargesBody, ErrorAnswer, IntakeAnswer, IntakeBody, IntakeResult};
 use crate::chain::ChainError;
-use crate::check::{Refusal, check_voucher, signer_until};
+use crate::check::{DelegateView, Refusal, check_charge, check_voucher, signer_until};
 use crate::clock::now_s;
 use crate::engine::Watch;
 use crate::sender::{READS_AT_ONCE, Sender};
-use crate::store::{CheckedVoucher, Recording, StoreError};
+use crate::store::{CheckedCharge, CheckedVoucher, Recording, StoreError};
 
 /// Vouchers of one request: a second's worth of signature checks on one core, with room.
 pub const VOUCHERS_PER_REQUEST_MAX: usize = 1_024;
@@ -42,6 +42,23 @@ pub struct Intake {
     pub lanes_max: u64,
     /// Bounds the work under way.
     pub room: Semaphore,
+}
+
+/// What is to be done with one charge.
+enum ChargeCheck {
+    Refused(Refusal),
+    /// The chain has paid it already.
+    Paid,
+    Taken(CheckedCharge),
+}
+
+impl ChargeCheck {
+    const fn taken(&self) -> Option<&CheckedCharge> {
+        match self {
+            Self::Taken(charge) => Some(charge),
+            Self::Refused(_) | Self::Paid => None,
+        }
+    }
 }
 
 impl Intake {
@@ -86,30 +103,109 @@ impl IntoResponse for IntakeError {
     }
 }
 
-/// The intake's one route.
+/// The intake's routes.
 pub fn router(intake: Arc<Intake>) -> Router {
-    Router::new().route("/vouchers", post(take_in)).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(intake)
+    Router::new()
+        .route("/vouchers", post(take_in))
+        .route("/charges", post(take_in_charges))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(intake)
 }
 
 async fn take_in(
     State(intake): State<Arc<Intake>>,
     body: Result<Json<IntakeBody>, JsonRejection>,
 ) -> Result<Json<IntakeAnswer>, Response> {
-    // A body above the limit keeps its own status, 413.
-    let Json(body) = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => IntakeError::TooMany.into_response(),
-        _ => IntakeError::Malformed.into_response(),
-    })?;
-    if body.vouchers.len() > VOUCHERS_PER_REQUEST_MAX {
-        return Err(IntakeError::TooMany.into_response());
-    }
-    let _room = intake.room.try_acquire().map_err(|_| IntakeError::Busy.into_response())?;
+    let Json(body) = body.map_err(unreadable)?;
+    let _room = intake.admit(&body.vouchers).map_err(IntoResponse::into_response)?;
     let results = intake.judge(body.vouchers).await.map_err(IntoResponse::into_response)?;
     intake.sender.metrics.took_in(&results);
     Ok(Json(IntakeAnswer { results }))
 }
 
+async fn take_in_charges(
+    State(intake): State<Arc<Intake>>,
+    body: Result<Json<ChargesBody>, JsonRejection>,
+) -> Result<Json<IntakeAnswer>, Response> {
+    let Json(body) = body.map_err(unreadable)?;
+    let _room = intake.admit(&body.charges).map_err(IntoResponse::into_response)?;
+    let results = intake.judge_charges(body.charges).await.map_err(IntoResponse::into_response)?;
+    intake.sender.metrics.took_in(&results);
+    Ok(Json(IntakeAnswer { results }))
+}
+
+/// A body above the limit keeps its own status, 413.
+fn unreadable(rejection: JsonRejection) -> Response {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => IntakeError::TooMany.into_response(),
+        _ => IntakeError::Malformed.into_response(),
+    }
+}
+
+fn answer(recording: Recording) -> IntakeResult {
+    match recording {
+        Recording::Recorded => IntakeResult::Recorded,
+        Recording::SameAsBefore => IntakeResult::SameAsBefore,
+        Recording::NoRoom => IntakeResult::Refused { reason: Refusal::NoRoom },
+        Recording::SignerEnding => IntakeResult::Refused { reason: Refusal::SignerEnding },
+    }
+}
+
 impl Intake {
+    fn admit(&self, rows: &[serde_json::Value]) -> Result<SemaphorePermit<'_>, IntakeError> {
+        if rows.len() > VOUCHERS_PER_REQUEST_MAX {
+            return Err(IntakeError::TooMany);
+        }
+        self.room.try_acquire().map_err(|_| IntakeError::Busy)
+    }
+
+    async fn judge_charges(&self, rows: Vec<serde_json::Value>) -> Result<Vec<IntakeResult>, IntakeError> {
+        let now = now_s().max(self.watch.sight().head.timestamp);
+        let checked: Vec<ChargeCheck> = stream::iter(rows)
+            .map(|row| self.check_charge(row, now))
+            .buffered(READS_AT_ONCE)
+            .collect::<Vec<_>>()
+            .await
+            .into_iter()
+            .collect::<Result<_, ChainError>>()?;
+
+        let taken: Vec<CheckedCharge> = checked.iter().filter_map(ChargeCheck::taken).cloned().collect();
+        let mut recordings = self.sender.store.record_charges(&taken, self.lanes_max, now).await?.into_iter();
+        Ok(checked
+            .into_iter()
+            .map(|check| match check {
+                ChargeCheck::Refused(reason) => IntakeResult::Refused { reason },
+                ChargeCheck::Paid => IntakeResult::SameAsBefore,
+                ChargeCheck::Taken(_) => recordings.next().map_or(IntakeResult::SameAsBefore, answer),
+            })
+            .collect())
+    }
+
+    /// The pure checks first, then the payee's delegate, the mandate and the lane.
+    async fn check_charge(&self, row: serde_json::Value, now: u64) -> Result<ChargeCheck, ChainError> {
+        let refused = |reason| Ok(ChargeCheck::Refused(reason));
+        let Ok(charge) = serde_json::from_value::<SignedCharge>(row) else { return refused(Refusal::Malformed) };
+        let chain = &self.sender.chain;
+        let signer = match check_charge(&charge, &self.payees, &chain.deployment().escrow_domain()) {
+            Ok(signer) => signer,
+            Err(reason) => return refused(reason),
+        };
+        let delegate = match signer == charge.payee {
+            true => DelegateView::default(),
+            false => chain.delegate(charge.payee, signer).await?,
+        };
+        if signer_until(charge.payee, signer, delegate, chain.notice_s(), now).is_none() {
+            return refused(Refusal::NotASigner);
+        }
+        if chain.lane_paid(charge.payer, charge.payee, None).await? >= charge.cumulative {
+            return Ok(ChargeCheck::Paid);
+        }
+        if chain.mandate(charge.payer, charge.payee).await?.valid_until < now {
+            return refused(Refusal::NoMandate);
+        }
+        Ok(ChargeCheck::Taken(CheckedCharge { charge, signer }))
+    }
+
     async fn judge(&self, rows: Vec<serde_json::Value>) -> Result<Vec<IntakeResult>, IntakeError> {
         let now = now_s();
         let checked: Vec<Result<CheckedVoucher, Refusal>> = stream::iter(rows)
@@ -126,12 +222,7 @@ impl Intake {
             .into_iter()
             .map(|row| match row {
                 Err(reason) => IntakeResult::Refused { reason },
-                Ok(_) => match recordings.next() {
-                    Some(Recording::Recorded) => IntakeResult::Recorded,
-                    Some(Recording::NoRoom) => IntakeResult::Refused { reason: Refusal::NoRoom },
-                    Some(Recording::SignerEnding) => IntakeResult::Refused { reason: Refusal::SignerEnding },
-                    Some(Recording::SameAsBefore) | None => IntakeResult::SameAsBefore,
-                },
+                Ok(_) => recordings.next().map_or(IntakeResult::SameAsBefore, answer),
             })
             .collect())
     }

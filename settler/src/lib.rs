@@ -1,12 +1,13 @@
 //! The settler: an operator's service that turns the vouchers which its nodes collect into on-chain claims.
 //!
-//! A voucher comes in at [`intake`], is judged by [`check`] and recorded in the [`store`]. The [`engine`] looks at the
+//! A voucher, or a charge that a payer's mandate is to bear, comes in at [`intake`], is judged by [`check`] and recorded in the [`store`]. The [`engine`] looks at the
 //! chain, lets [`plan`] choose what is worth claiming, [`simulate`]s it, and hands it to the [`sender`], which stores
 //! the signed transaction before it sends it and follows it until enough blocks are on it. The operator looks on
 //! through [`admin`]. Everything is an intent in the log before it is acted on; after a crash the chain decides what
 //! happened.
 //!
 //! - [`config`]: what the settler is told; [`keys`]: opening key files
+//! - [`charging`]: charges as the planner sees them
 //! - [`chain`]: what is asked of the chain; [`fees`]: what to offer for a transaction
 //! - [`api`]: the JSON of both ports; [`metrics`]: what Prometheus sees
 //! - [`cli`]: the commands of the binary; [`deploy`]: how one of them deploys a network
@@ -14,6 +15,7 @@
 pub mod admin;
 pub mod api;
 pub mod chain;
+pub mod charging;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -27,6 +27,8 @@ pub struct Metrics {
     pub lost: Counter,
     head: Gauge,
     gas_balance: Gauge,
+    /// Charges that are not paid in full.
+    pub charges: Gauge,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -55,6 +57,7 @@ impl Default for Metrics {
         let lost = counter("settler_claims_lost_total", "Claim transactions whose nonce somebody else used.");
         let head = gauge("settler_head_block", "The last block seen.");
         let gas_balance = gauge("settler_gas_balance_gwei", "What the gas key can pay, 10^-9 of the native coin.");
+        let charges = gauge("settler_charges", "Charges by mandate that are not paid in full.");
         for (name, help) in [
             ("settler_vouchers", "Vouchers by state."),
             ("settler_vouchers_held", "Vouchers that wait, by why."),
@@ -78,6 +81,7 @@ impl Default for Metrics {
             lost,
             head,
             gas_balance,
+            charges,
         }
     }
 }

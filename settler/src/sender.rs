@@ -7,15 +7,17 @@ use alloy::network::TxSignerSync;
 use alloy::primitives::{Address, Bytes, TxKind, U256};
 use alloy::rpc::types::TransactionReceipt;
 use alloy::signers::local::PrivateKeySigner;
-use alloy::sol_types::{SolCall, SolEvent};
+use alloy::sol_types::SolEvent;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use minus_bindings::{Amount, PrepaymentEscrow, row};
 
-use crate::chain::{Chain, ChainError, Head};
+use crate::chain::{Calldata, Chain, ChainError, Head};
 use crate::fees::{self, Complaint, Fees};
 use crate::metrics::Metrics;
 use crate::store::endings::{Failure, Payments, Receipt};
-use crate::store::{Attempt, LiveTransaction, NewTransaction, PlannedRow, Store, StoreError, TransactionState};
+use crate::store::{
+    Attempt, Instrument, LiveTransaction, NewTransaction, PlannedRow, Store, StoreError, TransactionState,
+};
 
 /// Reads of the chain at once: an endpoint that limits rates should not be provoked.
 pub const READS_AT_ONCE: usize = 16;
@@ -77,27 +79,33 @@ pub struct Moment {
     pub first: bool,
 }
 
+/// A batch that simulation found worth its gas.
+#[derive(Debug)]
+pub struct Order {
+    /// What its rows are.
+    pub instrument: Instrument,
+    /// Whom it credits.
+    pub payee: Address,
+    /// Its rows.
+    pub rows: Vec<PlannedRow>,
+    /// Its gas limit.
+    pub gas_limit: u64,
+}
+
 impl Sender {
-    /// Signs a claim, stores it, and only then sends it. None when one of its vouchers went elsewhere meanwhile.
+    /// Signs a batch, stores it, and only then sends it. None when one of its rows went elsewhere meanwhile.
     ///
     /// # Errors
     /// When the log fails, or the chain does not answer; then the stored bytes are sent later.
-    pub async fn claim(
-        &self,
-        payee: Address,
-        rows: Vec<PlannedRow>,
-        gas_limit: u64,
-        nonce: u64,
-        moment: &Moment,
-    ) -> Result<Option<i64>, SendError> {
-        let vouchers: Vec<_> = rows.iter().map(|row| row.voucher).collect();
+    pub async fn claim(&self, order: Order, nonce: u64, moment: &Moment) -> Result<Option<i64>, SendError> {
+        let Order { instrument, payee, rows, gas_limit } = order;
         let fees = fees::offer(moment.head.base_fee, moment.priority_fee, self.fee_cap);
-        let call = PrepaymentEscrow::claimCall { payee, rows: row::pack(&vouchers) };
-        let attempt = self.sign(nonce, gas_limit, fees, call.abi_encode().into(), moment.head.number)?;
-        let new = NewTransaction { sender: self.key.address(), nonce, payee, gas_limit, attempt, rows };
+        let input = Calldata::new(instrument, payee, &rows).abi_encode();
+        let attempt = self.sign(nonce, gas_limit, fees, input, moment.head.number)?;
+        let new = NewTransaction { sender: self.key.address(), nonce, payee, gas_limit, attempt, instrument, rows };
 
         let Some(id) = self.store.plan(&new, moment.now).await? else { return Ok(None) };
-        tracing::info!(id, nonce, %payee, rows = new.rows.len(), hash = %new.attempt.hash, "claim stored");
+        tracing::info!(id, nonce, %payee, rows = new.rows.len(), ?instrument, hash = %new.attempt.hash, "claim stored");
 
         let live = LiveTransaction {
             id,

@@ -3,11 +3,11 @@
 //! back as a receipt, see [`crate::sender`].
 
 use alloy::primitives::Address;
-use minus_bindings::{RowResult, SignedVoucher, row};
+use minus_bindings::RowResult;
 
-use crate::chain::{Chain, ChainError};
+use crate::chain::{Calldata, Chain, ChainError};
 use crate::plan::{Batch, ROW_GAS_MAX, TRANSACTION_GAS_MAX};
-use crate::store::{Hold, PlannedRow};
+use crate::store::{Hold, Instrument, PlannedRow};
 
 /// Room above the estimate: a lane may change between the two blocks. A quarter, and one row's worst: a payer that
 /// withdraws a lane in front of a small batch makes its row dearer by more than a quarter of such a batch.
@@ -30,11 +30,16 @@ pub struct Simulated {
 ///
 /// # Errors
 /// When the chain gives no answer.
-pub async fn simulate(chain: &Chain, from: Address, batch: &Batch) -> Result<Simulated, ChainError> {
+pub async fn simulate(
+    chain: &Chain,
+    from: Address,
+    instrument: Instrument,
+    batch: &Batch,
+) -> Result<Simulated, ChainError> {
     let mut simulated = Simulated::default();
     let mut parts = vec![batch.rows.clone()];
     while let Some(part) = parts.pop() {
-        match chain.simulate(from, batch.payee, packed(&part)).await {
+        match chain.simulate(from, &Calldata::new(instrument, batch.payee, &part)).await {
             Ok(results) => {
                 for (row, result) in part.into_iter().zip(results) {
                     match verdict(result) {
@@ -44,20 +49,26 @@ pub async fn simulate(chain: &Chain, from: Address, batch: &Batch) -> Result<Sim
                 }
             }
             Err(ChainError::Answered(reason)) => {
-                tracing::warn!(rows = part.len(), %reason, "a simulated claim failed as a whole");
+                tracing::warn!(rows = part.len(), %reason, "a simulated batch failed as a whole");
                 bisect(part, &mut parts, &mut simulated.holds);
             }
             Err(error) => return Err(error),
         }
     }
-    fit(chain, from, batch.payee, &mut simulated).await?;
+    let calldata = |rows: &[PlannedRow]| Calldata::new(instrument, batch.payee, rows);
+    fit(chain, from, calldata, &mut simulated).await?;
     Ok(simulated)
 }
 
 /// Finds a gas limit, halving the batch until it is below the cap.
-async fn fit(chain: &Chain, from: Address, payee: Address, simulated: &mut Simulated) -> Result<(), ChainError> {
+async fn fit(
+    chain: &Chain,
+    from: Address,
+    calldata: impl Fn(&[PlannedRow]) -> Calldata,
+    simulated: &mut Simulated,
+) -> Result<(), ChainError> {
     while !simulated.rows.is_empty() {
-        match chain.estimate(from, payee, packed(&simulated.rows)).await {
+        match chain.estimate(from, &calldata(&simulated.rows)).await {
             Ok(gas) => {
                 let limit = gas.saturating_mul(GAS_ROOM_NUMERATOR) / GAS_ROOM_DENOMINATOR;
                 if limit <= TRANSACTION_GAS_MAX {
@@ -66,7 +77,7 @@ async fn fit(chain: &Chain, from: Address, payee: Address, simulated: &mut Simul
                 }
             }
             Err(ChainError::Answered(reason)) => {
-                tracing::warn!(rows = simulated.rows.len(), %reason, "a claim cannot be estimated");
+                tracing::warn!(rows = simulated.rows.len(), %reason, "a batch cannot be estimated");
             }
             Err(error) => return Err(error),
         }
@@ -87,17 +98,12 @@ fn bisect(mut part: Vec<PlannedRow>, parts: &mut Vec<Vec<PlannedRow>>, holds: &m
     }
 }
 
-fn packed(rows: &[PlannedRow]) -> alloy::primitives::Bytes {
-    let vouchers: Vec<SignedVoucher> = rows.iter().map(|row| row.voucher).collect();
-    row::pack(&vouchers)
-}
-
 /// Why a row is not worth its gas; none if it is.
 fn verdict(result: RowResult) -> Option<Hold> {
     match result {
         RowResult::Paid | RowResult::PartlyPaid => None,
         RowResult::NothingNew => Some(Hold::Settled),
-        // The latter two answer charges, and no claim.
+        // The latter two answer charges, and no claim: the mandate bears nothing now, and may later.
         RowResult::Unfunded | RowResult::NoMandate | RowResult::NothingAccrued => Some(Hold::Unfunded),
         RowResult::BadSignature | RowResult::BadPayer => Some(Hold::BadSignature),
     }
@@ -105,7 +111,7 @@ fn verdict(result: RowResult) -> Option<Hold> {
 
 #[cfg(test)]
 mod tests {
-    use minus_bindings::Amount;
+    use minus_bindings::{Amount, SignedVoucher};
 
     use super::*;
     use crate::store::Reason;

@@ -5,12 +5,14 @@
 //! - [`state`]: the words of the state machine
 //! - [`codec`]: how amounts, addresses and bytes look in a column
 //! - [`intake`]: recording vouchers
+//! - [`charges`]: what is asked for out of standing mandates
 //! - [`lanes`]: what the planner reads, and the chain's view of each lane
 //! - [`transactions`]: storing signed transactions and what became of them
 //! - [`endings`]: what the end of a transaction does to its vouchers
 //! - [`requests`]: the operator's "claim now"
 //! - [`report`]: what `status` and the metrics show
 
+pub mod charges;
 pub mod codec;
 pub mod endings;
 pub mod intake;
@@ -21,8 +23,9 @@ pub mod requests;
 pub mod state;
 pub mod transactions;
 
+pub use charges::{CheckedCharge, OpenCharge};
 pub use intake::{CheckedVoucher, Recording};
 pub use lanes::{LaneView, OpenVoucher};
 pub use open::{Store, StoreError};
 pub use state::{Hold, Reason, TransactionState, VoucherState};
-pub use transactions::{Attempt, LiveTransaction, NewTransaction, PlannedRow};
+pub use transactions::{Attempt, Instrument, LiveTransaction, NewTransaction, PlannedRow};

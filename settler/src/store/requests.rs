@@ -21,7 +21,8 @@ struct ClaimRow {
 const LINES_MAX: u32 = 10_000;
 
 impl Store {
-    /// Marks every voucher that is not confirmed as asked for, whatever held it before. Gives the request's number.
+    /// Marks every voucher that is not confirmed, and every charge, as asked for, whatever held it before. Gives the
+    /// request's number. Its progress is that of the vouchers: a charge may never be borne in full.
     ///
     /// # Errors
     /// When the database fails.
@@ -37,6 +38,10 @@ impl Store {
         .bind(id)
         .execute(&mut *transaction)
         .await?;
+        sqlx::query("update charges set asked = $1, held = null, retry_at = 0")
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
         // What was held is to be judged by a fresh look at the chain, not by what was seen before the question.
         sqlx::query(
             "update lanes set seen_at = 0

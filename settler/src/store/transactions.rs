@@ -4,6 +4,7 @@ use alloy::primitives::{Address, B256};
 use minus_bindings::{Amount, SignedVoucher};
 use sqlx::{Sqlite, Transaction};
 
+use super::charges::plan_charge;
 use super::codec;
 use super::open::{Store, StoreError};
 use super::state::{Reason, TransactionState};
@@ -23,12 +24,21 @@ pub struct Attempt {
     pub signed_at_block: u64,
 }
 
-/// A voucher as it went into the signed bytes.
+/// What the rows of a transaction are, and so which of the escrow's entry points takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instrument {
+    /// Signed by the payer: `claim`.
+    Voucher,
+    /// Signed by the payee, within the payer's mandate: `charge`.
+    Charge,
+}
+
+/// A voucher or a charge as it went into the signed bytes.
 #[derive(Debug, Clone)]
 pub struct PlannedRow {
     /// Its row.
     pub id: i64,
-    /// What was signed.
+    /// What was signed; a charge's fields are a voucher's, and so is its place in the calldata.
     pub voucher: SignedVoucher,
     /// Who signed it.
     pub signer: Address,
@@ -49,7 +59,9 @@ pub struct NewTransaction {
     pub gas_limit: u64,
     /// Its first signed bytes.
     pub attempt: Attempt,
-    /// Its vouchers, in the order of the rows.
+    /// What its rows are.
+    pub instrument: Instrument,
+    /// Its vouchers or charges, in the order of the rows.
     pub rows: Vec<PlannedRow>,
 }
 
@@ -125,7 +137,11 @@ impl Store {
         .await?;
         put_attempt(&mut transaction, id, &new.attempt).await?;
         for row in &new.rows {
-            if !plan_row(&mut transaction, id, row).await? {
+            let planned = match new.instrument {
+                Instrument::Voucher => plan_row(&mut transaction, id, row).await?,
+                Instrument::Charge => plan_charge(&mut transaction, id, row, now).await?,
+            };
+            if !planned {
                 return Ok(None);
             }
         }

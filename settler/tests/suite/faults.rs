@@ -10,8 +10,8 @@ use alloy::rpc::types::TransactionRequest;
 use minus_bindings::Amount;
 use minus_settler::chain::Chain;
 use minus_settler::metrics::Metrics;
-use minus_settler::sender::{Moment, Sender};
-use minus_settler::store::{PlannedRow, Reason, Store, TransactionState, VoucherState};
+use minus_settler::sender::{Moment, Order, Sender};
+use minus_settler::store::{Instrument, PlannedRow, Reason, Store, TransactionState, VoucherState};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -242,7 +242,8 @@ async fn a_reverted_claim_is_not_dropped() {
         now: 0,
         first: false,
     };
-    sender.claim(world.payee(), rows, 30_000, 0, &moment).await.unwrap().unwrap();
+    let order = Order { instrument: Instrument::Voucher, payee: world.payee(), rows, gas_limit: 30_000 };
+    sender.claim(order, 0, &moment).await.unwrap().unwrap();
     until("it was mined", async || (world.gas_transactions().await == 1).then_some(())).await;
     assert_eq!(world.earned().await, Amount::ZERO);
     store.close().await;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod anvil;
+mod charges;
 mod claims;
 mod commands;
 mod deploy;

@@ -13,7 +13,8 @@ use minus_bindings::{Amount, SignedVoucher};
 use minus_settler::api::LaneLine;
 use minus_settler::store::endings::{Failure, Payments, Receipt};
 use minus_settler::store::{
-    Attempt, CheckedVoucher, LaneView, NewTransaction, OpenVoucher, PlannedRow, Reason, Recording, Store, VoucherState,
+    Attempt, CheckedVoucher, Instrument, LaneView, NewTransaction, OpenVoucher, PlannedRow, Reason, Recording, Store,
+    VoucherState,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -98,7 +99,9 @@ impl Model {
         if self.random.random_bool(0.5) {
             self.hand_in().await;
         }
-        let new = NewTransaction { sender: GAS_KEY, nonce, payee: PAYEE, gas_limit: 1, attempt, rows: rows.clone() };
+        let (instrument, rows_of) = (Instrument::Voucher, rows.clone());
+        let new =
+            NewTransaction { sender: GAS_KEY, nonce, payee: PAYEE, gas_limit: 1, attempt, instrument, rows: rows_of };
         let id = self.store.plan(&new, self.time).await.unwrap().unwrap();
         assert_eq!(self.store.plan(&new, self.time).await.unwrap(), None, "a nonce is used once");
         self.store.submitted(id).await.unwrap();
@@ -226,7 +229,8 @@ async fn plan_all(store: &Store, nonce: u64) -> i64 {
         reason: Reason::Worth,
     };
     let rows = store.open_vouchers(10).await.unwrap().into_iter().map(row).collect();
-    let new = NewTransaction { sender: GAS_KEY, nonce, payee: PAYEE, gas_limit: 1, attempt, rows };
+    let instrument = Instrument::Voucher;
+    let new = NewTransaction { sender: GAS_KEY, nonce, payee: PAYEE, gas_limit: 1, attempt, instrument, rows };
     store.plan(&new, 1).await.unwrap().unwrap()
 }
 

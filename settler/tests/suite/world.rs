@@ -45,7 +45,7 @@ pub(crate) struct World {
     pub(crate) bank: DynProvider,
     pub(crate) operator: PrivateKeySigner,
     pub(crate) gas_key: PrivateKeySigner,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
 }
 
 impl World {

@@ -1,0 +1,80 @@
+//! Charges as the planner sees them: like vouchers whose lane holds no more than the payer's mandate bears now.
+
+use minus_bindings::{Amount, SignedVoucher};
+
+use crate::chain::MandateView;
+use crate::sender::{Moment, SendError, Sender};
+use crate::store::{LaneView, OpenCharge, OpenVoucher};
+
+/// Where a charge stands on the chain.
+#[derive(Debug)]
+pub enum Standing {
+    /// Its lane has paid as much, under enough blocks.
+    Paid {
+        /// Its row.
+        id: i64,
+        /// What its lane has paid.
+        paid: Amount,
+    },
+    /// To be planned, in the planner's terms.
+    Open(Box<OpenVoucher>),
+}
+
+/// Reads what a decision about a charge rests on.
+///
+/// # Errors
+/// When the chain does not answer.
+pub async fn read(sender: &Sender, open: OpenCharge, moment: &Moment) -> Result<Standing, SendError> {
+    let charge = open.charge;
+    // Whether the payee's delegate is still one, simulation tells; the payer's own word on its lane needs none.
+    let (view, _) = sender.chain.lane_view(charge.payer, charge.payee, charge.payer, moment.now).await?;
+    if view.paid >= charge.cumulative {
+        let deep = (moment.head.number + 1).saturating_sub(sender.confirmations);
+        // A node that keeps no old state shows it at the next look, when the present state is old enough.
+        if let Ok(paid) = sender.chain.lane_paid(charge.payer, charge.payee, Some(deep)).await
+            && paid >= charge.cumulative
+        {
+            return Ok(Standing::Paid { id: open.id, paid });
+        }
+    }
+    let mandate = sender.chain.mandate(charge.payer, charge.payee).await?;
+    Ok(Standing::Open(Box::new(OpenVoucher {
+        id: open.id,
+        voucher: SignedVoucher::from_row(charge.payee, &charge.to_row()),
+        signer: open.signer,
+        recorded_at: open.recorded_at,
+        retry_at: open.retry_at,
+        asked: open.asked,
+        held: open.held,
+        closing_claimed_at: open.charged_at,
+        view: borne(view, mandate),
+    })))
+}
+
+/// The lane as far as the mandate bears charges on it.
+fn borne(view: LaneView, mandate: MandateView) -> LaneView {
+    let deposit = view.deposit.min(mandate.chargeable);
+    let open = view.open.min(mandate.chargeable.saturating_sub(deposit));
+    LaneView { deposit, open, ..view }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_charge_is_worth_what_the_mandate_bears_and_the_lane_holds() {
+        let units = |units| Amount::from_base_units(units).unwrap();
+        let view = LaneView { deposit: units(30), open: units(20), paid: units(5), ..LaneView::default() };
+        let claimable = |chargeable, cumulative| {
+            let mandate = MandateView { valid_until: 1, chargeable: units(chargeable) };
+            borne(view, mandate).claimable(units(cumulative)).base_units()
+        };
+        assert_eq!(claimable(0, 100), 0);
+        assert_eq!(claimable(10, 100), 10);
+        assert_eq!(claimable(40, 100), 40, "the open balance bears the rest");
+        assert_eq!(claimable(1_000, 100), 50, "no more than there is");
+        assert_eq!(claimable(1_000, 12), 7, "no more than is asked for");
+    }
+}
