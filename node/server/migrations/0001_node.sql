@@ -7,6 +7,7 @@ create table accounts (
     base text not null,                     -- running total the account was opened at
     vouchered text not null,                -- highest cumulative total accepted; base + due(lines) after each of them
     reserved text not null,                 -- sum of `packets.reserve` over the payer's stored packets
+    stored_bytes bigint not null,           -- sum of the lengths of these packets
     fronted text not null,                  -- promised to relays beyond what the payer has paid since, base units * 2^30
     statements bigint not null default 0   -- number of the last statement issued
 );
@@ -224,4 +225,10 @@ create table chain_delegates (
     payer bytea not null check (length(payer) = 20),
     signer bytea not null check (length(signer) = 20),
     primary key (payer, signer)
+);
+
+-- One row in all: when the writer, after a failure, last tried whether it can write again.
+create table pulse (
+    id bigint primary key check (id = 1),
+    at bigint not null
 );

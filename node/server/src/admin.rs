@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    health,
+    clock, health,
     http::{
         forward,
         places::Places,
@@ -30,7 +30,7 @@ use crate::{
     process::Process,
     relay::{account, peers::FORWARDS_MAX},
     store::{
-        StoreError, customers,
+        QUEUE_LENGTH_MAX, StoreError, customers,
         lines::{self, Book},
         packets, peers, vouchers,
     },
@@ -46,8 +46,9 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: Cancella
     let metrics = Arc::clone(&node.metrics);
     let connections = TaskTracker::new();
     let places = Arc::new(Places::new(CONNECTIONS_MAX, CONNECTIONS_MAX, Arc::clone(&metrics)));
+    let stall_timeout = node.config.stall_timeout;
     let router = router(node);
-    let door = Door { listener, places, metrics, stop, connections: connections.clone() };
+    let door = Door { listener, places, stall_timeout, metrics, stop, connections: connections.clone() };
     serve::serve(door, |_| TowerToHyperService::new(router.clone())).await;
     connections.close();
     let _ = tokio::time::timeout(LAST_ANSWERS, connections.wait()).await;
@@ -101,6 +102,10 @@ async fn metrics(State(node): State<Arc<Node>>) -> Result<String, StoreError> {
     metrics.packets_waiting.set(gauge(packets::count(readers).await?.into()));
     metrics.vouchers_waiting.set(gauge(u128::try_from(vouchers::waiting(readers).await?).unwrap_or(0)));
     metrics.peer_sessions.set(gauge(peers::sessions(readers).await?.into()));
+    let clock = clock::standing();
+    let ahead_s = gauge(u128::from(clock.ahead_ms.unsigned_abs()) / 1_000);
+    metrics.clock_ahead.set(if clock.ahead_ms < 0 { -ahead_s } else { ahead_s });
+    metrics.clock_jumps.set(gauge(clock.jumps.into()));
     metrics.view_fresh.set(gauge(node.view.is_fresh().into()));
     metrics.view_block.set(gauge(node.view.freshness().block.into()));
     let accounts = customers::accounts(readers).await?;
@@ -132,6 +137,7 @@ fn observe_limits(node: &Node) {
         (Limit::Requests, REQUESTS_MAX - node.requests.available_permits(), REQUESTS_MAX),
         (Limit::Forwards, FORWARDS_MAX - node.peers.forwards.available_permits(), FORWARDS_MAX),
         (Limit::Streams, STREAMS_MAX - node.streams.available_permits(), STREAMS_MAX),
+        (Limit::WriterQueue, node.store.writer().queued(), QUEUE_LENGTH_MAX),
     ];
     for (limit, used, most) in node.places.used().into_iter().chain(own) {
         node.metrics.limit_used.of(limit).set(count(used));

@@ -45,6 +45,9 @@ pub struct Config {
     /// What this node, as an agent, pays relays in advance for one payer's packets. Base units.
     #[serde(default = "defaults::customer_credit", with = "base_units")]
     pub customer_credit: Amount,
+    /// Bytes that wait for one payer's wallets at most.
+    #[serde(default = "defaults::customer_quota")]
+    pub customer_quota: u64,
     /// What an agent may owe this node, as a relay, without a voucher. Base units.
     #[serde(default = "defaults::relay_credit", with = "base_units")]
     pub relay_credit: Amount,
@@ -61,6 +64,9 @@ pub struct Config {
     /// How often a silent stream is given a sign of life.
     #[serde(default = "defaults::keep_alive", with = "humantime_serde")]
     pub keep_alive: Duration,
+    /// After how long a peer that takes none of what is sent to it has lost its connection.
+    #[serde(default = "defaults::stall_timeout", with = "humantime_serde")]
+    pub stall_timeout: Duration,
     /// How often the chain is asked for news.
     #[serde(default = "defaults::poll_interval", with = "humantime_serde")]
     pub poll_interval: Duration,
@@ -112,11 +118,13 @@ impl Config {
             retention: defaults::retention(),
             window_bytes: defaults::window_bytes(),
             customer_credit: defaults::customer_credit(),
+            customer_quota: defaults::customer_quota(),
             relay_credit: defaults::relay_credit(),
             relay_write_off_bytes: defaults::relay_write_off_bytes(),
             voucher_interval: defaults::voucher_interval(),
             voucher_bytes: defaults::voucher_bytes(),
             keep_alive: defaults::keep_alive(),
+            stall_timeout: defaults::stall_timeout(),
             poll_interval: defaults::poll_interval(),
             view_stale_after: defaults::view_stale_after(),
             confirmations: 0,
@@ -217,6 +225,12 @@ mod defaults {
         Amount::from_base_units(1_000_000).unwrap_or(Amount::ZERO)
     }
 
+    /// A gibibyte: a thousand of the largest packets for a customer on holiday, and a disk of a terabyte holds a thousand
+    /// such customers.
+    pub(super) fn customer_quota() -> u64 {
+        1 << 30
+    }
+
     /// One token.
     pub(super) fn relay_credit() -> Amount {
         Amount::from_base_units(1_000_000).unwrap_or(Amount::ZERO)
@@ -248,6 +262,11 @@ mod defaults {
     /// Half of all: a relay with all the streams it may pipe from one agent (4,096) fits twice, and nobody takes everything.
     pub(super) fn connections_per_address_max() -> usize {
         8_192
+    }
+
+    /// With `keep_alive` before it, a minute: phones change networks within seconds, and come back by a new connection.
+    pub(super) fn stall_timeout() -> Duration {
+        Duration::from_secs(45)
     }
 
     /// What `docker stop` and others wait before they kill.

@@ -31,8 +31,12 @@ pub(crate) enum Ailment {
     Retired,
     /// The store cannot be read.
     StoreUnreadable,
+    /// Nothing can be stored for the time being: the disk is full, or the database away.
+    StoreNotWritable,
     /// The store takes no more writes; only a restart helps.
     StoreStopped,
+    /// The system's clock jumped by more than commands may be off, and is not made good yet.
+    ClockOff,
     /// The operator has not authorised this node's key.
     KeyNotAuthorised,
     /// Vouchers wait for the settler.
@@ -136,6 +140,12 @@ pub(crate) async fn look(node: &Node) -> Report {
     }
     if node.store.writer().has_stopped() {
         note(Ailment::StoreStopped, "the store takes no more writes; only a restart helps");
+    } else if let Some(problem) = node.store.problem() {
+        note(Ailment::StoreNotWritable, &problem);
+    }
+    let ahead_ms = clock::standing().ahead_ms;
+    if ahead_ms.unsigned_abs() > clock::OFF_MAX_MS {
+        note(Ailment::ClockOff, &format!("the system's clock is {ahead_ms} ms ahead of the node's time"));
     }
     if let Some(problem) = node.health.settler.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
         note(Ailment::SettlerUnreachable, problem);

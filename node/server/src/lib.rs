@@ -39,11 +39,12 @@ pub use config::Config;
 use crate::{
     chain::{follower::Follower, reader::Reader, view::View},
     egress::Egress,
+    http::subscribe::Subscriptions,
     keys::{KeyError, NodeKey, Password},
     metrics::Metrics,
     node::{Node, Parts},
     relay::peers::Peers,
-    store::Store,
+    store::{Store, commands},
 };
 
 /// How often samples are sorted into their buckets: bounds what is kept of them to as many seconds' worth.
@@ -127,9 +128,12 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
     let deployment = Deployment::from_json(&text).map_err(|error| StartError::Deployment(error.to_string()))?;
     let key = NodeKey::open(&config.keystore, &Password::obtain(config.password_file.as_deref())?)?;
     std::fs::create_dir_all(&config.data_dir).map_err(file(&config.data_dir))?;
-    let (store, writer) = Store::open(&config.data_dir, config.database_url.as_ref())
+    let subscriptions = Arc::<Subscriptions>::default();
+    let (store, writer) = Store::open(&config.data_dir, config.database_url.as_ref(), Arc::clone(&subscriptions))
         .await
         .map_err(|error| StartError::Store(error.to_string()))?;
+    let newest = commands::newest(store.readers()).await.map_err(|error| StartError::Store(error.to_string()))?;
+    clock::not_before_s(newest.unwrap_or(0));
     let reader = Reader::new(&config.rpc_urls, deployment, config.confirmations)
         .map_err(|error| StartError::Client(error.to_string()))?;
     reader.refuse_other_chains().await.map_err(|error| StartError::Chain(error.to_string()))?;
@@ -157,6 +161,7 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
         deployment,
         key,
         store,
+        subscriptions,
         egress,
         peers,
     }));

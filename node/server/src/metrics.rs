@@ -246,6 +246,8 @@ instruments! {
         packets_waiting "minus_packets_waiting" "Packets stored and not yet acknowledged.";
         vouchers_waiting "minus_vouchers_waiting" "Vouchers in the outbox to the settler.";
         peer_sessions "minus_peer_sessions" "Sessions of relays that are open here.";
+        clock_ahead "minus_clock_ahead_seconds" "How far the system's clock is ahead of the node's time, which never jumps.";
+        clock_jumps "minus_clock_jumps" "Jumps of the system's clock since the start.";
         view_fresh "minus_view_fresh" "1 while the view of the chain may be acted on.";
         view_block "minus_view_block" "The block the view of the chain is at.";
         reserved "minus_reserved_base_units" "Worst case of what the stored packets cost their customers.";

@@ -42,7 +42,7 @@ pub(crate) struct Node {
     /// As agent: who brings what a relay brings, and what relays say they took.
     pub(crate) sessions: Sessions,
     pub(crate) claims: Claims,
-    pub(crate) subscriptions: Subscriptions,
+    pub(crate) subscriptions: Arc<Subscriptions>,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
     /// Rung when a voucher was put into the outbox.
@@ -59,6 +59,7 @@ pub(crate) struct Parts {
     pub(crate) deployment: Deployment,
     pub(crate) key: NodeKey,
     pub(crate) store: Store,
+    pub(crate) subscriptions: Arc<Subscriptions>,
     pub(crate) view: Arc<View>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) egress: Egress,
@@ -68,7 +69,7 @@ pub(crate) struct Parts {
 
 impl Node {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, deployment, key, store, view, metrics, egress, peers, stop } = parts;
+        let Parts { config, deployment, key, store, subscriptions, view, metrics, egress, peers, stop } = parts;
         let connections_max = config.connections_max;
         let places = Places::new(connections_max, config.connections_per_address_max, Arc::clone(&metrics));
         let places = Arc::new(places);
@@ -86,7 +87,7 @@ impl Node {
             peers,
             sessions: Sessions::default(),
             claims: Claims::default(),
-            subscriptions: Subscriptions::default(),
+            subscriptions,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             outbox_bell: Notify::new(),

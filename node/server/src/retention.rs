@@ -43,6 +43,7 @@ async fn sweep(node: &Node) -> Result<(), StoreError> {
         node.metrics.packets_expired.increment(u64::try_from(expired).unwrap_or(0));
         tracing::info!(expired, "packets expired");
     }
+    while node.store.writer().compact().await? {}
     node.store
         .writer()
         .write_patiently(move |connection| {

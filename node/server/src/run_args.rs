@@ -61,6 +61,10 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     customer_credit: Option<u64>,
+    /// Bytes that wait for one payer's wallets at most [default: 1073741824].
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    customer_quota: Option<u64>,
     /// What an agent may owe this node without a voucher, in base units [default: 1000000].
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]

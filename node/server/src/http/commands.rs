@@ -20,7 +20,8 @@ use crate::{
     clock,
     node::Node,
     store::{
-        commands, customers,
+        commands,
+        customers::{self, Entrusting},
         packets::Relay,
         peers::{self, NewSession},
         statements::{self, Acknowledged, Acknowledgement},
@@ -131,21 +132,9 @@ async fn entrust(
         return Err(Refusal::NotEntrusted);
     }
     let lane = node.view.named_lane(payer, own.operator).await.map_err(inside)?;
-    let (id, wallet) = (order.id, order.sender);
-    let entrusted = node
-        .store
-        .writer()
-        .write(move |connection| {
-            Box::pin(async move {
-                let now_s = clock::now_s();
-                if !commands::first_time(connection, id, now_s).await? {
-                    return Ok(None);
-                }
-                customers::entrust(connection, wallet, payer, base, lane, now_s).await.map(Some)
-            })
-        })
-        .await
-        .map_err(inside)?;
+    let entrusting =
+        Entrusting { command: order.id, wallet: order.sender, payer, declared: base, lane, now_s: clock::now_s() };
+    let entrusted = node.store.entrust(entrusting).await.map_err(inside)?;
     match entrusted {
         None => Err(Refusal::Replayed),
         Some(customers::Entrusted::Unfunded) => Err(Refusal::Unfunded),

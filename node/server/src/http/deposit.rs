@@ -13,7 +13,10 @@ use super::{
 use crate::{
     clock,
     node::Node,
-    store::packets::{self, Arrival, Relay, Stored},
+    store::{
+        arrivals::{Arrival, Stored},
+        packets::Relay,
+    },
 };
 
 /// Whether the routing table names this node as the wallet's agent. A view that says otherwise is asked once more:
@@ -52,20 +55,20 @@ pub(crate) async fn deposit(
         lane,
         retention_s: node.config.retention.as_secs(),
         customer_credit: node.config.customer_credit,
+        customer_quota: node.config.customer_quota,
     };
-    let mut stored = store(node, arrival.clone()).await?;
+    let mut stored = node.store.writer().arrive(arrival.clone()).await?;
     if stored == Stored::Spent {
         // A deposit may have come in since; ask before turning the packet away.
         let lane = node.view.refresh_lane(payer, own.operator).await?;
         if lane != arrival.lane {
-            stored = store(node, Arrival { lane, ..arrival }).await?;
+            stored = node.store.writer().arrive(Arrival { lane, ..arrival }).await?;
         }
     }
     match stored {
-        Stored::New => {
+        Stored::New { .. } => {
             node.metrics.packets_stored.increment(1);
             node.metrics.bytes_stored.increment(bytes);
-            node.subscriptions.ring(wallet);
             Ok(answer::stored(minus_protocol::Stored::New, relay.map(|_| bytes)))
         }
         Stored::Duplicate => {
@@ -73,16 +76,8 @@ pub(crate) async fn deposit(
             Ok(answer::stored(minus_protocol::Stored::Duplicate, relay.map(|_| 0)))
         }
         Stored::NotEntrusted => Err(Reason::NotTheAgent.into()),
+        Stored::OverQuota => Err(Reason::OverQuota.into()),
         Stored::OverCredit => Err(Reason::OverCredit.into()),
         Stored::Spent => Err(Reason::Spent.into()),
     }
-}
-
-async fn store(node: &Node, arrival: Arrival) -> Result<Stored, Refused> {
-    let stored = node
-        .store
-        .writer()
-        .write(move |connection| Box::pin(async move { packets::store(connection, &arrival).await }))
-        .await?;
-    Ok(stored)
 }

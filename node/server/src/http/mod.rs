@@ -1,5 +1,6 @@
-//! The public surface, in the order of a request: `serve` accepts connections and `places` bounds them, `body` reads what
-//! comes, `surface` looks at the address and nothing else, then one of `commands` (own address), `deposit` (a customer's wallet) or `forward` (anything else).
+//! The public surface, in the order of a request: `serve` accepts connections, `places` bounds them and `sockets` finds
+//! those that are gone, `body` reads what comes, `surface` looks at the address and nothing else, then one of `commands`
+//! (own address), `deposit` (a customer's wallet) or `forward` (anything else).
 //! `subscribe` is the stream that a subscription is answered with, `answer` how answers look, `reason` why one is not
 //! served.
 
@@ -11,5 +12,6 @@ pub(crate) mod forward;
 pub(crate) mod places;
 pub(crate) mod reason;
 pub(crate) mod serve;
+mod sockets;
 pub(crate) mod subscribe;
 pub(crate) mod surface;

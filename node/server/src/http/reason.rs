@@ -40,6 +40,8 @@ pub(crate) enum Reason {
     Retired,
     /// The recipient's lane is spent.
     Spent,
+    /// As many bytes wait for the recipient as may.
+    OverQuota,
     /// More was fronted for the recipient than it may owe.
     OverCredit,
     /// Nobody is responsible for the address.
@@ -88,6 +90,7 @@ impl Reason {
         Self::Unregistered,
         Self::Retired,
         Self::Spent,
+        Self::OverQuota,
         Self::OverCredit,
         Self::NoRoute,
         Self::ForwardsFull,
@@ -130,6 +133,7 @@ impl Reason {
             Self::Unregistered => (Status::StaleView, "unregistered", "this node is not registered"),
             Self::Retired => (Status::Misdirected, "retired", "this node is retired"),
             Self::Spent => (Status::Spent, "spent", "the recipient's prepayment is spent"),
+            Self::OverQuota => (Status::TooMany, "over_quota", "too much waits for the recipient already"),
             Self::OverCredit => (
                 Status::TooMany,
                 "over_credit",

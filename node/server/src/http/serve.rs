@@ -9,10 +9,13 @@ use std::{convert::Infallible, io, sync::Arc, time::Duration};
 use axum::body::Body;
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::Service};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::places::{Guest, Places};
+use super::{
+    places::{Guest, Places},
+    sockets::{self, Watched},
+};
 use crate::metrics::{Broken, Metrics};
 
 /// A request's headers have to arrive by then; between requests a connection may be idle as long.
@@ -30,6 +33,8 @@ const NO_PLACE: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\
 pub(crate) struct Door {
     pub(crate) listener: TcpListener,
     pub(crate) places: Arc<Places>,
+    /// A peer that takes nothing for so long is gone.
+    pub(crate) stall_timeout: Duration,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
     /// Connections, until they have ended.
@@ -62,8 +67,7 @@ where
             continue;
         };
         door.metrics.connections_accepted.increment(1);
-        // Events are small and late is worse than often.
-        let _ = stream.set_nodelay(true);
+        let stream = sockets::watch(stream, door.stall_timeout);
         let guest = Arc::new(guest);
         let service = service(Arc::clone(&guest));
         let (http, metrics, stop) = (http.clone(), Arc::clone(&door.metrics), door.stop.clone());
@@ -78,12 +82,7 @@ where
 }
 
 /// Serves one connection to its end. After `stop` the running request ends and no other begins.
-async fn converse<S>(
-    http: &http1::Builder,
-    stream: TcpStream,
-    service: S,
-    stop: CancellationToken,
-) -> Result<(), Broken>
+async fn converse<S>(http: &http1::Builder, stream: Watched, service: S, stop: CancellationToken) -> Result<(), Broken>
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,

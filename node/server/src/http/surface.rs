@@ -24,12 +24,7 @@ use super::{
     serve::{self, Door},
     subscribe::Resumed,
 };
-use crate::{
-    clock,
-    metrics::Limit,
-    node::Node,
-    store::{customers, packets::Relay},
-};
+use crate::{clock, metrics::Limit, node::Node, store::packets::Relay};
 
 /// How long a browser need not ask again, in seconds: a day, though some believe two hours at most.
 const PREFLIGHT_AGE_S: &str = "86400";
@@ -39,6 +34,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, connections: T
     let door = Door {
         listener,
         places: Arc::clone(&node.places),
+        stall_timeout: node.config.stall_timeout,
         metrics: Arc::clone(&node.metrics),
         stop: node.stop.clone(),
         connections,
@@ -108,9 +104,9 @@ async fn handle(node: &Arc<Node>, guest: &Guest, request: Request<Incoming>) -> 
     if resumed.is_some() && !node.view.is_known_node(recipient) {
         return Err(Reason::GetSubscribes.into());
     }
-    match customers::wallet(node.store.readers(), recipient).await? {
-        Some(wallet) if deposit::is_agent_of(node, recipient).await? => {
-            let deposited = deposit::deposit(node, packet, wallet.payer, relay).await?;
+    match node.store.payer_of(recipient) {
+        Some(payer) if deposit::is_agent_of(node, recipient).await? => {
+            let deposited = deposit::deposit(node, packet, payer, relay).await?;
             node.metrics.deposit_seconds.record(came.elapsed());
             Ok(deposited)
         }

@@ -2,7 +2,10 @@
 
 use alloy::primitives::B256;
 
-use super::{Connection, StoreError, convert::integer};
+use super::{
+    Connection, StoreError,
+    convert::{integer, unsigned},
+};
 
 /// Marks the command as obeyed. False when it was before.
 pub(crate) async fn first_time(connection: &mut Connection, id: B256, now_s: u64) -> Result<bool, StoreError> {
@@ -12,6 +15,12 @@ pub(crate) async fn first_time(connection: &mut Connection, id: B256, now_s: u64
         .execute(connection)
         .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// When the last command was obeyed. A clock that says less was set back.
+pub(crate) async fn newest<'e>(executor: impl sqlx::AnyExecutor<'e>) -> Result<Option<u64>, StoreError> {
+    let newest: Option<i64> = sqlx::query_scalar("select max(seen_at) from commands").fetch_one(executor).await?;
+    newest.map(unsigned).transpose()
 }
 
 /// Forgets what is too old to be accepted again anyway.

@@ -1,11 +1,18 @@
 //! Accounts and entrusted wallets.
 
-use alloy::primitives::Address;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
+
+use alloy::primitives::{Address, B256};
+use futures_util::TryStreamExt;
 use minus_bindings::Amount;
 
 use super::{
-    Connection, StoreError,
+    Connection, StoreError, commands,
     convert::{address, amount, amount_column, count, integer, unsigned},
+    rows::Rows,
 };
 use crate::agent::{front::Fronted, lane::Lane};
 
@@ -19,10 +26,39 @@ pub(crate) struct Account {
     pub(crate) vouchered: Amount,
     /// Worst case of what is stored.
     pub(crate) reserved: Amount,
+    /// Bytes of what is stored.
+    pub(crate) stored_bytes: u64,
     /// Promised to relays and not paid for yet.
     pub(crate) fronted: Fronted,
     /// Number of the last statement issued.
     pub(crate) statements: u64,
+}
+
+/// What stored packets hold of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) reserve: Amount,
+    pub(crate) bytes: u64,
+}
+
+impl Held {
+    /// Of reserves and lengths as the columns have them.
+    pub(super) fn sum<'a>(rows: impl Iterator<Item = (&'a str, i64)>) -> Result<Self, StoreError> {
+        let mut held = Self { reserve: Amount::ZERO, bytes: 0 };
+        for (reserve, bytes) in rows {
+            held.reserve = held.reserve.checked_add(amount(reserve)?).ok_or(StoreError::Range("sum of amounts"))?;
+            held.bytes = held.bytes.saturating_add(unsigned(bytes)?);
+        }
+        Ok(held)
+    }
+}
+
+impl Account {
+    /// Packets are gone.
+    pub(super) fn release(&mut self, held: Held) {
+        self.reserved = self.reserved.saturating_sub(held.reserve);
+        self.stored_bytes = self.stored_bytes.saturating_sub(held.bytes);
+    }
 }
 
 /// One entrusted wallet.
@@ -44,14 +80,16 @@ pub(crate) async fn wallet<'e>(
     row.map(|(payer, last_seq)| Ok(Wallet { payer: address(&payer)?, last_seq: unsigned(last_seq)? })).transpose()
 }
 
-type AccountRow = (Vec<u8>, String, String, String, String, i64);
+type AccountRow = (Vec<u8>, String, String, String, i64, String, i64);
 
-fn account_of((payer, base, vouchered, reserved, fronted, statements): AccountRow) -> Result<Account, StoreError> {
+fn account_of(row: AccountRow) -> Result<Account, StoreError> {
+    let (payer, base, vouchered, reserved, stored_bytes, fronted, statements) = row;
     Ok(Account {
         payer: address(&payer)?,
         base: amount(&base)?,
         vouchered: amount(&vouchered)?,
         reserved: amount(&reserved)?,
+        stored_bytes: unsigned(stored_bytes)?,
         fronted: Fronted(count(&fronted)?),
         statements: unsigned(statements)?,
     })
@@ -62,28 +100,31 @@ pub(crate) async fn account<'e>(
     executor: impl sqlx::AnyExecutor<'e>,
     payer: Address,
 ) -> Result<Option<Account>, StoreError> {
-    let row: Option<AccountRow> =
-        sqlx::query_as("select payer, base, vouchered, reserved, fronted, statements from accounts where payer = $1")
-            .bind(payer.to_vec())
-            .fetch_optional(executor)
-            .await?;
+    let row: Option<AccountRow> = sqlx::query_as(
+        "select payer, base, vouchered, reserved, stored_bytes, fronted, statements from accounts where payer = $1",
+    )
+    .bind(payer.to_vec())
+    .fetch_optional(executor)
+    .await?;
     row.map(account_of).transpose()
 }
 
 /// Every account, for the operator's eyes.
 pub(crate) async fn accounts<'e>(executor: impl sqlx::AnyExecutor<'e>) -> Result<Vec<Account>, StoreError> {
-    let rows: Vec<AccountRow> =
-        sqlx::query_as("select payer, base, vouchered, reserved, fronted, statements from accounts order by payer")
-            .fetch_all(executor)
-            .await?;
+    let rows: Vec<AccountRow> = sqlx::query_as(
+        "select payer, base, vouchered, reserved, stored_bytes, fronted, statements from accounts order by payer",
+    )
+    .fetch_all(executor)
+    .await?;
     rows.into_iter().map(account_of).collect()
 }
 
 /// Writes an account's numbers back.
 pub(crate) async fn save_account(connection: &mut Connection, account: &Account) -> Result<(), StoreError> {
-    sqlx::query("update accounts set vouchered = $1, reserved = $2, fronted = $3, statements = $4 where payer = $5")
+    sqlx::query("update accounts set vouchered = $1, reserved = $2, stored_bytes = $3, fronted = $4, statements = $5 where payer = $6")
         .bind(amount_column(account.vouchered))
         .bind(amount_column(account.reserved))
+        .bind(integer(account.stored_bytes)?)
         .bind(account.fronted.0.to_string())
         .bind(integer(account.statements)?)
         .bind(account.payer.to_vec())
@@ -104,6 +145,25 @@ pub(crate) enum Entrusted {
     Unfunded,
 }
 
+/// A command to entrust a wallet, found to be in order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entrusting {
+    pub(crate) command: B256,
+    pub(crate) wallet: Address,
+    pub(crate) payer: Address,
+    pub(crate) declared: Amount,
+    pub(crate) lane: Lane,
+    pub(crate) now_s: u64,
+}
+
+/// Obeys it. None when it is a replay.
+pub(super) async fn obey(connection: &mut Connection, order: Entrusting) -> Result<Option<Entrusted>, StoreError> {
+    if !commands::first_time(connection, order.command, order.now_s).await? {
+        return Ok(None);
+    }
+    entrust(connection, order.wallet, order.payer, order.declared, order.lane, order.now_s).await.map(Some)
+}
+
 /// Opens the payer's account if it has none, and puts the wallet on it. A wallet that changes its payer takes what is
 /// stored for it along: the new payer consented to that, and its lane must cover it.
 pub(crate) async fn entrust(
@@ -121,25 +181,27 @@ pub(crate) async fn entrust(
             if base >= lane.limit() {
                 return Ok(Entrusted::Unfunded);
             }
-            sqlx::query("insert into accounts values ($1, $2, $3, '0', '0', 0)")
+            sqlx::query("insert into accounts values ($1, $2, $3, '0', 0, '0', 0)")
                 .bind(payer.to_vec())
                 .bind(amount_column(base))
                 .bind(amount_column(base))
                 .execute(&mut *connection)
                 .await?;
-            Account { payer, base, vouchered: base, reserved: Amount::ZERO, fronted: Fronted::default(), statements: 0 }
+            let (reserved, fronted) = (Amount::ZERO, Fronted::default());
+            Account { payer, base, vouchered: base, reserved, stored_bytes: 0, fronted, statements: 0 }
         }
     };
     let before = wallet(&mut *connection, entrusted).await?;
     if let Some(from) = before.filter(|before| before.payer != payer) {
-        let moving = reserved_for(connection, entrusted).await?;
-        if !lane.covers(to.vouchered, &[to.reserved, moving]) {
+        let moving = held_for(connection, entrusted).await?;
+        if !lane.covers(to.vouchered, &[to.reserved, moving.reserve]) {
             return Ok(Entrusted::Unfunded);
         }
         let mut from = account(&mut *connection, from.payer).await?.ok_or(StoreError::Corrupt("account"))?;
-        from.reserved = from.reserved.saturating_sub(moving);
+        from.release(moving);
         save_account(connection, &from).await?;
-        to.reserved = to.reserved.checked_add(moving).ok_or(StoreError::Range("reserve"))?;
+        to.reserved = to.reserved.checked_add(moving.reserve).ok_or(StoreError::Range("reserve"))?;
+        to.stored_bytes = to.stored_bytes.saturating_add(moving.bytes);
         save_account(connection, &to).await?;
         // What was billed to the old payer and not acknowledged is billed anew.
         sqlx::query("delete from statements where payer = $1 and wallet = $2")
@@ -157,17 +219,102 @@ pub(crate) async fn entrust(
     Ok(Entrusted::Yes { base: to.base })
 }
 
-async fn reserved_for(connection: &mut Connection, wallet: Address) -> Result<Amount, StoreError> {
-    let reserves: Vec<String> = sqlx::query_scalar("select reserve from packets where wallet = $1")
-        .bind(wallet.to_vec())
-        .fetch_all(connection)
-        .await?;
-    sum(&reserves)
+async fn held_for(connection: &mut Connection, wallet: Address) -> Result<Held, StoreError> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("select reserve, cast(length(packet) as bigint) from packets where wallet = $1")
+            .bind(wallet.to_vec())
+            .fetch_all(connection)
+            .await?;
+    Held::sum(rows.iter().map(|(reserve, bytes)| (reserve.as_str(), *bytes)))
 }
 
-/// Adds up a column of amounts.
-pub(crate) fn sum(column: &[String]) -> Result<Amount, StoreError> {
-    column
-        .iter()
-        .try_fold(Amount::ZERO, |sum, text| sum.checked_add(amount(text)?).ok_or(StoreError::Range("sum of amounts")))
+// ------------------------------------------------------------------------------------------------------ many at once
+
+/// These wallets, as far as they are entrusted to this node.
+pub(super) async fn wallets(
+    connection: &mut Connection,
+    of: &BTreeSet<Address>,
+) -> Result<HashMap<Address, Wallet>, StoreError> {
+    static SELECT: LazyLock<Rows> =
+        LazyLock::new(|| Rows::new("select wallet, payer, last_seq from wallets where wallet in (", 1, ")"));
+    let of: Vec<_> = of.iter().collect();
+    let mut wallets = HashMap::with_capacity(of.len());
+    for (text, group) in SELECT.split(&of) {
+        let query = group.iter().fold(sqlx::query_as(text), |query, wallet| query.bind(wallet.to_vec()));
+        let rows: Vec<(Vec<u8>, Vec<u8>, i64)> = query.fetch_all(&mut *connection).await?;
+        for (wallet, payer, last_seq) in rows {
+            let found = Wallet { payer: address(&payer)?, last_seq: unsigned(last_seq)? };
+            wallets.insert(address(&wallet)?, found);
+        }
+    }
+    Ok(wallets)
+}
+
+/// The accounts of these payers.
+pub(super) async fn accounts_of(
+    connection: &mut Connection,
+    payers: &BTreeSet<Address>,
+) -> Result<HashMap<Address, Account>, StoreError> {
+    static SELECT: LazyLock<Rows> = LazyLock::new(|| {
+        let columns = "payer, base, vouchered, reserved, stored_bytes, fronted, statements";
+        Rows::new(&format!("select {columns} from accounts where payer in ("), 1, ")")
+    });
+    let payers: Vec<_> = payers.iter().collect();
+    let mut accounts = HashMap::with_capacity(payers.len());
+    for (text, group) in SELECT.split(&payers) {
+        let query = group.iter().fold(sqlx::query_as(text), |query, payer| query.bind(payer.to_vec()));
+        let rows: Vec<AccountRow> = query.fetch_all(&mut *connection).await?;
+        for row in rows {
+            let account = account_of(row)?;
+            accounts.insert(account.payer, account);
+        }
+    }
+    Ok(accounts)
+}
+
+/// Writes back what arrivals change of accounts.
+pub(super) async fn save_accounts(connection: &mut Connection, accounts: &[&Account]) -> Result<(), StoreError> {
+    static UPDATE: LazyLock<Rows> = LazyLock::new(|| {
+        let set = "reserved = new.column2, stored_bytes = new.column3, fronted = new.column4";
+        let after = ") as new where accounts.payer = new.column1";
+        Rows::new(&format!("update accounts set {set} from (values"), 4, after)
+    });
+    for (text, group) in UPDATE.split(accounts) {
+        let mut query = sqlx::query(text);
+        for account in group {
+            query = query
+                .bind(account.payer.to_vec())
+                .bind(amount_column(account.reserved))
+                .bind(integer(account.stored_bytes)?)
+                .bind(account.fronted.0.to_string());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Writes back how far the queues of wallets are.
+pub(super) async fn save_last_seqs(connection: &mut Connection, wallets: &[(Address, u64)]) -> Result<(), StoreError> {
+    static UPDATE: LazyLock<Rows> = LazyLock::new(|| {
+        let after = ") as new where wallets.wallet = new.column1";
+        Rows::new("update wallets set last_seq = new.column2 from (values", 2, after)
+    });
+    for (text, group) in UPDATE.split(wallets) {
+        let mut query = sqlx::query(text);
+        for (wallet, last_seq) in group {
+            query = query.bind(wallet.to_vec()).bind(integer(*last_seq)?);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// The payers of all wallets.
+pub(super) async fn payers(connection: &mut Connection) -> Result<HashMap<Address, Address>, StoreError> {
+    let mut rows = sqlx::query_as::<_, (Vec<u8>, Vec<u8>)>("select wallet, payer from wallets").fetch(connection);
+    let mut payers = HashMap::new();
+    while let Some((wallet, payer)) = rows.try_next().await? {
+        payers.insert(address(&wallet)?, address(&payer)?);
+    }
+    Ok(payers)
 }

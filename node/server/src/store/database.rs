@@ -22,11 +22,13 @@ const ADVISORY_LOCK: i64 = 0x6d69_6e75_736e_6f64;
 /// The writer's settings in SQLite. `auto_vacuum` comes first: it is fixed by the first page written.
 /// - `synchronous = full`: a commit is on the disk before it returns.
 /// - `cache_size`: 64 MiB. Ids of packets land on random pages, which should be found in memory.
+/// - `busy_timeout`: a checkpoint that is to cut the log waits so long for readers; arrivals wait with it.
 /// - `journal_size_limit`: after a checkpoint the log is cut back to 64 MiB, which a busy second may fill.
 const SQLITE_WRITER: &str = "pragma auto_vacuum = incremental;
     pragma journal_mode = wal;
     pragma synchronous = full;
     pragma foreign_keys = on;
+    pragma busy_timeout = 100;
     pragma cache_size = -65536;
     pragma journal_size_limit = 67108864;";
 
@@ -38,7 +40,7 @@ const POSTGRES_READER: &str = "set default_transaction_isolation = 'repeatable r
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Sqlite,
     Postgres,
 }
@@ -64,6 +66,10 @@ impl Database {
         let file = url::Url::from_file_path(file).map_err(|()| no_url())?;
         let options = |mode| format!("sqlite://{}?mode={mode}", file.path()).parse::<AnyConnectOptions>();
         Ok(Self { kind: Kind::Sqlite, writing: options("rwc")?, reading: options("ro")? })
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The connection of the one that writes.

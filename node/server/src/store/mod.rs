@@ -2,10 +2,12 @@
 //! by URL, one set of SQL for both.
 //!
 //! - `database` — opens either, with the settings that law 8 asks for
-//! - `writer` — the single writer task: batches what is queued into one transaction (group commit)
+//! - `writer` — the single writer task: batches what is queued into one `transaction` (group commit)
 //! - `convert` — addresses, amounts and counts as columns
 //! - `lines` — meter lines of every book
-//! - `packets` — store a packet, read what is to be pushed, delete what expired
+//! - `arrivals` — store packets, many at once; `rows` — statements over many rows
+//! - `packets` — read what is to be pushed, delete what expired; `compaction` — the space of what was deleted
+//! - `payers` — who pays for a wallet, without asking the database
 //! - `customers` — accounts and entrusted wallets
 //! - `statements` — issue a statement, accept its acknowledgement
 //! - `subscriptions` — what a browser may repeat
@@ -14,33 +16,45 @@
 //! - `commands` — what was obeyed once is not obeyed again
 //! - `chain` — the persisted view of the chain
 
+pub(crate) mod arrivals;
 pub(crate) mod chain;
 pub(crate) mod commands;
+mod compaction;
 pub(crate) mod convert;
 pub(crate) mod customers;
 mod database;
+#[cfg(test)]
+mod endurance;
 pub(crate) mod lines;
 #[cfg(test)]
 mod model;
 pub(crate) mod packets;
+mod payers;
 pub(crate) mod peers;
+mod rows;
 pub(crate) mod statements;
 pub(crate) mod subscriptions;
 #[cfg(test)]
 pub(crate) mod testing;
+mod transaction;
 pub(crate) mod vouchers;
 mod writer;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use sqlx::AnyPool;
+use alloy::primitives::Address;
+use sqlx::{AnyPool, Executor};
 use tokio::task::JoinHandle;
 
-use self::database::Database;
-use crate::config::DatabaseUrl;
+use self::{
+    customers::{Entrusted, Entrusting},
+    database::{Database, Kind},
+    payers::Payers,
+};
+use crate::{clock, config::DatabaseUrl, http::subscribe::Subscriptions};
 
 pub(crate) use sqlx::AnyConnection as Connection;
-pub(crate) use writer::Writer;
+pub(crate) use writer::{QUEUE_LENGTH_MAX, Writer};
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -76,17 +90,47 @@ pub(crate) enum StoreError {
 pub(crate) struct Store {
     readers: AnyPool,
     writer: Writer,
+    payers: Arc<Payers>,
 }
 
 impl Store {
     /// Opens, creates and migrates. The returned task ends when the last `Store` is dropped or `close` is called.
-    pub(crate) async fn open(folder: &Path, url: Option<&DatabaseUrl>) -> Result<(Self, JoinHandle<()>), StoreError> {
+    pub(crate) async fn open(
+        folder: &Path,
+        url: Option<&DatabaseUrl>,
+        subscriptions: Arc<Subscriptions>,
+    ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let database = Database::at(folder, url)?;
         let mut connection = database.writer().await?;
         sqlx::migrate!("./migrations").run(&mut connection).await?;
+        if database.kind() == Kind::Postgres {
+            connection.execute(compaction::POSTGRES_TABLES).await?;
+        }
+        let payers = Arc::new(Payers::new(customers::payers(&mut connection).await?));
         let readers = database.readers().await?;
-        let (writer, task) = Writer::start(connection);
-        Ok((Self { readers, writer }, task))
+        let (writer, task) = Writer::start(database, connection, subscriptions);
+        Ok((Self { readers, writer, payers }, task))
+    }
+
+    /// Who pays for the wallet, if it is entrusted to this node.
+    pub(crate) fn payer_of(&self, wallet: Address) -> Option<Address> {
+        self.payers.of(wallet)
+    }
+
+    /// Obeys a command to entrust a wallet. None when it is a replay.
+    pub(crate) async fn entrust(&self, order: Entrusting) -> Result<Option<Entrusted>, StoreError> {
+        let payers = Arc::clone(&self.payers);
+        let then = move |entrusted: &Option<Entrusted>| {
+            if matches!(entrusted, Some(Entrusted::Yes { .. })) {
+                payers.entrusted(order.wallet, order.payer);
+            }
+        };
+        self.writer.write_then(move |connection| Box::pin(customers::obey(connection, order)), then).await
+    }
+
+    /// Why nothing can be written at the moment, if so. What was acknowledged is safe all the same.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.writer.problem()
     }
 
     /// For reading only; sees what is committed.
@@ -104,4 +148,13 @@ impl Store {
         self.writer.close().await;
         self.readers.close().await;
     }
+}
+
+/// Changes one row, to learn whether anything can be written.
+async fn pulse(connection: &mut Connection) -> Result<(), StoreError> {
+    sqlx::query("insert into pulse values (1, $1) on conflict (id) do update set at = excluded.at")
+        .bind(convert::integer(clock::now_s())?)
+        .execute(connection)
+        .await?;
+    Ok(())
 }

@@ -7,14 +7,21 @@ use alloy::{
     primitives::{Address, B256, keccak256},
     signers::local::PrivateKeySigner,
 };
+use futures_util::future::join_all;
 use minus_bindings::{Amount, SignedVoucher, escrow_domain};
 use minus_protocol::{Carriage, MeterLine, Refusal, Tariff, add_message, add_relay, due, reserve, total};
-use proptest::prelude::*;
+use proptest::{
+    prelude::*,
+    strategy::ValueTree,
+    test_runner::{RngAlgorithm, TestRng, TestRunner},
+};
 
 use super::{
-    Store, StoreError, customers,
+    Store, StoreError,
+    arrivals::{self, Arrival, Stored},
+    customers,
     lines::{self, Book},
-    packets::{self, Arrival, Relay, Stored},
+    packets::{self, Relay},
     peers::{self, NewSession},
     statements::{self, Acknowledged, Acknowledgement, Issued},
     testing, vouchers,
@@ -26,17 +33,16 @@ const RELAY: Relay = Relay { node: Address::repeat_byte(0xb0), operator: Address
 const RETENTION_S: u64 = 100;
 /// Low enough to be reached by some sequences.
 const CUSTOMER_CREDIT: u128 = 2_500;
+/// The same.
+const CUSTOMER_QUOTA: u64 = 12_000;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A packet of so many bytes for a wallet, through the relay or not.
+    /// Packets at the same time, in one statement or through the writer's queue.
     Arrive {
-        wallet: usize,
-        bytes: usize,
-        relayed: bool,
+        offers: Vec<Offer>,
+        queued: bool,
     },
-    /// The last packet again.
-    Again,
     Wait {
         seconds: u64,
     },
@@ -54,11 +60,30 @@ enum Step {
     Expire,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// A packet at the door.
+#[derive(Clone, Debug)]
+enum Offer {
+    /// Of so many bytes for a wallet, through the relay or not.
+    New { wallet: usize, bytes: usize, relayed: bool },
+    /// The one before it again.
+    Again,
+    /// As if somebody else paid for the wallet.
+    Misbilled { wallet: usize },
+}
+
+fn offer() -> impl Strategy<Value = Offer> {
     prop_oneof![
         6 => (0..2_usize, 1..2_000_usize, any::<bool>())
-            .prop_map(|(wallet, bytes, relayed)| Step::Arrive { wallet, bytes, relayed }),
-        1 => Just(Step::Again),
+            .prop_map(|(wallet, bytes, relayed)| Offer::New { wallet, bytes, relayed }),
+        1 => Just(Offer::Again),
+        1 => (0..2_usize).prop_map(|wallet| Offer::Misbilled { wallet }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (prop::collection::vec(offer(), 1..9), any::<bool>())
+            .prop_map(|(offers, queued)| Step::Arrive { offers, queued }),
         2 => (0..40_u64).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Reprice),
         4 => (0..2_usize, any::<bool>()).prop_map(|(wallet, relayed)| Step::Bill { wallet, relayed }),
@@ -108,8 +133,46 @@ impl Model {
         Amount::checked_sum(self.waiting.iter().flatten().map(|waiting| waiting.reserve)).expect("in range")
     }
 
+    fn stored_bytes(&self) -> u64 {
+        self.waiting.iter().flatten().map(|waiting| waiting.carriage.bytes).sum()
+    }
+
     fn vouchered(&self) -> Amount {
         total(Amount::ZERO, &self.lines).expect("in range")
+    }
+}
+
+impl Model {
+    /// What one packet after another comes to.
+    fn arrive(&mut self, wallets: &[Address; 2], payer: Address, arrival: &Arrival) -> Stored {
+        let wallet = usize::from(arrival.wallet == wallets[1]);
+        let bytes = u64::try_from(arrival.packet.len()).expect("short");
+        let reserve = reserve(&arrival.tariff, bytes, RETENTION_S);
+        let relayed = arrival.relay.is_some();
+        let price = if relayed { u128::from(arrival.tariff.relay) } else { 0 };
+        let fronted = self.fronted + u128::from(bytes) * price;
+        if self.seen.contains(&arrival.id) {
+            return Stored::Duplicate;
+        } else if arrival.payer != payer {
+            return Stored::NotEntrusted;
+        } else if !self.lane.covers(self.vouchered(), &[self.reserved(), reserve]) {
+            return Stored::Spent;
+        } else if self.stored_bytes() + bytes > CUSTOMER_QUOTA {
+            return Stored::OverQuota;
+        } else if relayed && fronted > CUSTOMER_CREDIT << 30 {
+            return Stored::OverCredit;
+        }
+        let version = arrival.tariff_version;
+        let carriage = Carriage { bytes, stored_at: arrival.now_s, tariff_version: version, relayed_in: relayed };
+        self.last_seq[wallet] += 1;
+        let seq = self.last_seq[wallet];
+        self.fronted = fronted;
+        self.waiting[wallet].push(Waiting { seq, carriage, reserve });
+        self.seen.insert(arrival.id);
+        if relayed {
+            add_relay(&mut self.owed, |_| Some(arrival.tariff), version, bytes).expect("in range");
+        }
+        Stored::New { seq }
     }
 }
 
@@ -129,8 +192,7 @@ macro_rules! write {
 }
 
 impl Books {
-    async fn open() -> (Self, tempfile::TempDir) {
-        let (store, folder) = testing::store().await;
+    async fn open(store: Store) -> Self {
         let payer = PrivateKeySigner::random();
         let wallets = [Address::repeat_byte(1), Address::repeat_byte(2)];
         let deposit = Amount::from_base_units(40_000).expect("small");
@@ -162,17 +224,39 @@ impl Books {
             base: Amount::ZERO,
         };
         write!(books, |connection| peers::open_session(connection, &session).await);
-        (books, folder)
+        books
     }
 
-    async fn arrive(&mut self, wallet: usize, bytes: usize, relayed: bool) {
+    async fn arrive(&mut self, offers: Vec<Offer>, queued: bool) {
+        let arrivals: Vec<_> = offers.into_iter().map(|offer| self.arrival(offer)).collect();
+        let stored = if queued {
+            let writer = self.store.writer();
+            let answers = join_all(arrivals.iter().map(|arrival| writer.arrive(arrival.clone()))).await;
+            answers.into_iter().map(|answer| answer.expect("the store works")).collect()
+        } else {
+            let offered = arrivals.clone();
+            write!(self, |connection| arrivals::store_many(connection, &offered).await)
+        };
+        for (arrival, stored) in arrivals.iter().zip(&stored) {
+            assert_eq!(*stored, self.model.arrive(&self.wallets, self.payer.address(), arrival));
+        }
+        assert_eq!(stored.len(), arrivals.len());
+    }
+
+    fn arrival(&mut self, offer: Offer) -> Arrival {
+        let (wallet, bytes, relayed, payer) = match (offer, &self.model.last_arrival) {
+            (Offer::Again, Some(last)) => return last.clone(),
+            (Offer::Again, None) => (0, 1, false, self.payer.address()),
+            (Offer::Misbilled { wallet }, _) => (wallet, 1, false, OPERATOR),
+            (Offer::New { wallet, bytes, relayed }, _) => (wallet, bytes, relayed, self.payer.address()),
+        };
         self.commands += 1;
         let mut packet = self.commands.to_be_bytes().to_vec();
         packet.resize(8 + bytes, 0);
         let version = self.model.version();
         let arrival = Arrival {
             wallet: self.wallets[wallet],
-            payer: self.payer.address(),
+            payer,
             id: keccak256(&packet),
             packet: packet.into(),
             now_s: self.model.now_s,
@@ -183,42 +267,10 @@ impl Books {
             lane: self.model.lane,
             retention_s: RETENTION_S,
             customer_credit: Amount::from_base_units(CUSTOMER_CREDIT).expect("small"),
+            customer_quota: CUSTOMER_QUOTA,
         };
-        let offered = arrival.clone();
-        let stored = write!(self, |connection| packets::store(connection, &offered).await);
-
-        let length = u64::try_from(arrival.packet.len()).expect("short");
-        let reserve = reserve(&arrival.tariff, length, RETENTION_S);
-        let fits = self.model.lane.covers(self.model.vouchered(), &[self.model.reserved(), reserve]);
-        let relayed_price = if relayed { u128::from(arrival.tariff.relay) } else { 0 };
-        let fronted = self.model.fronted + u128::from(length) * relayed_price;
-        let within = !relayed || fronted <= CUSTOMER_CREDIT << 30;
-        let expected = match (fits, within) {
-            (false, _) => Stored::Spent,
-            (true, false) => Stored::OverCredit,
-            (true, true) => Stored::New,
-        };
-        assert_eq!(stored, expected);
-        if stored == Stored::New {
-            self.model.fronted = fronted;
-            self.model.last_seq[wallet] += 1;
-            let seq = self.model.last_seq[wallet];
-            let carriage =
-                Carriage { bytes: length, stored_at: arrival.now_s, tariff_version: version, relayed_in: relayed };
-            self.model.waiting[wallet].push(Waiting { seq, carriage, reserve });
-            self.model.seen.insert(arrival.id);
-            if relayed {
-                add_relay(&mut self.model.owed, |_| Some(arrival.tariff), version, length).expect("in range");
-            }
-        }
-        self.model.last_arrival = Some(arrival);
-    }
-
-    async fn again(&mut self) {
-        let Some(arrival) = self.model.last_arrival.clone() else { return };
-        if self.model.seen.contains(&arrival.id) {
-            assert_eq!(write!(self, |connection| packets::store(connection, &arrival).await), Stored::Duplicate);
-        }
+        self.model.last_arrival = Some(arrival.clone());
+        arrival
     }
 
     async fn bill(&mut self, wallet: usize, relayed: bool) {
@@ -329,6 +381,7 @@ impl Books {
         let account = customers::account(&mut *reading, payer).await?.expect("opened");
         assert_eq!(account.reserved, self.model.reserved());
         assert_eq!(account.vouchered, self.model.vouchered());
+        assert_eq!(account.stored_bytes, self.model.stored_bytes());
         assert_eq!(account.fronted.0, self.model.fronted);
         assert_eq!(lines::load(&mut reading, Book::Customer, payer).await?, self.model.lines);
         let owed = peers::owed(&mut reading, RELAY.operator).await?.expect("opened");
@@ -351,8 +404,7 @@ impl Books {
 
     async fn take(&mut self, step: Step) {
         match step {
-            Step::Arrive { wallet, bytes, relayed } => self.arrive(wallet, bytes, relayed).await,
-            Step::Again => self.again().await,
+            Step::Arrive { offers, queued } => self.arrive(offers, queued).await,
             Step::Wait { seconds } => self.model.now_s += seconds,
             Step::Reprice => {
                 let version = self.model.version();
@@ -367,18 +419,45 @@ impl Books {
     }
 }
 
+fn steps(count_max: usize) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..count_max)
+}
+
+async fn follow(store: Store, steps: Vec<Step>) {
+    let mut books = Books::open(store).await;
+    for step in steps {
+        books.take(step).await;
+        books.compare().await.expect("readable");
+    }
+    books.store.close().await;
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_books_are_the_models(steps in prop::collection::vec(step(), 1..60)) {
+    fn the_books_are_the_models(steps in steps(60)) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {
-            let (mut books, _folder) = Books::open().await;
-            for step in steps {
-                books.take(step).await;
-                books.compare().await.expect("readable");
-            }
+            let (store, _folder) = testing::store().await;
+            follow(store, steps).await;
         });
+    }
+}
+
+/// Sequences on PostgreSQL; a database for each takes a while.
+const POSTGRES_CASES: usize = 6;
+
+#[tokio::test]
+async fn the_books_are_the_models_in_postgresql() {
+    let Some(server) = testing::Postgres::start().await else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut runner =
+        TestRunner::new_with_rng(ProptestConfig::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    for _ in 0..POSTGRES_CASES {
+        let steps = steps(60).new_tree(&mut runner).expect("steps").current();
+        let url = server.database().await;
+        println!("{steps:?}");
+        follow(testing::open(folder.path(), Some(&url)).await, steps).await;
     }
 }

@@ -217,7 +217,7 @@ pub(crate) async fn acknowledge(
     };
     account.fronted = account.fronted.after(total.saturating_sub(account.vouchered), &relay_leg);
     let released = packets::delete_through(connection, offered.wallet, row.through).await?;
-    account.reserved = account.reserved.saturating_sub(released);
+    account.release(released);
     account.vouchered = total;
     customers::save_account(connection, &account).await?;
     vouchers::keep(connection, &offered.voucher).await?;
@@ -255,7 +255,7 @@ mod tests {
     use minus_protocol::Tariff;
 
     use super::{super::testing, *};
-    use crate::store::packets::Arrival;
+    use crate::store::arrivals::{self, Arrival};
 
     #[tokio::test]
     async fn a_bill_of_the_future_does_not_hold_up_another_wallet() {
@@ -282,8 +282,9 @@ mod tests {
                         lane,
                         retention_s: 100,
                         customer_credit: Amount::ZERO,
+                        customer_quota: u64::MAX,
                     };
-                    packets::store(connection, &arrival).await?;
+                    arrivals::store_many(connection, &[arrival]).await?;
                 }
                 let [first, second] = wallets;
                 Ok([

@@ -1,33 +1,151 @@
-//! Stores for tests: an SQLite file each, or, when `MINUS_TEST_DATABASE_URL` names a PostgreSQL server, a database each.
+//! Stores for tests: SQLite in a folder of its own, and a real PostgreSQL that can really be killed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 
 use super::Store;
 use crate::config::DatabaseUrl;
 
-/// The server whose databases the tests make and leave behind; the one who started it takes it away.
-const SERVER_VARIABLE: &str = "MINUS_TEST_DATABASE_URL";
+/// How long a server may take to start, to stop, or to recover, on a machine with other things to do.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A store in a folder that goes with the guard.
 pub(crate) async fn store() -> (Store, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let url = fresh_database().await;
-    let (store, _task) = Store::open(folder.path(), url.as_ref()).await.expect("a fresh store opens");
-    (store, folder)
+    (open(folder.path(), None).await, folder)
 }
 
-/// An empty database on the server, if there is one.
-pub(crate) async fn fresh_database() -> Option<DatabaseUrl> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let server = std::env::var(SERVER_VARIABLE).ok()?;
-    sqlx::any::install_default_drivers();
-    let name = format!("test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let mut connection = AnyConnection::connect(&server).await.expect("the server can be reached");
-    connection.execute(AssertSqlSafe(format!("create database {name}"))).await.expect("a database can be made");
-    connection.close().await.expect("the server is well");
-    let mut url: url::Url = server.parse().expect("it was connected to");
-    url.set_path(&name);
-    Some(url.as_str().parse().expect("it is of PostgreSQL"))
+/// The store in that folder, or at that URL.
+pub(crate) async fn open(folder: &Path, url: Option<&DatabaseUrl>) -> Store {
+    let (store, _task) = Store::open(folder, url, Arc::default()).await.expect("the store opens");
+    store
+}
+
+/// A server of its own, reached through a socket in its folder.
+pub(crate) struct Postgres {
+    programs: PathBuf,
+    folder: tempfile::TempDir,
+    process: Option<Child>,
+    databases: AtomicU64,
+}
+
+impl Postgres {
+    /// Starts one. None, and a word about it, where there is no PostgreSQL and none can be installed.
+    pub(crate) async fn start() -> Option<Self> {
+        let Some(programs) = programs() else {
+            assert!(
+                std::env::var_os("MINUS_FORBID_SKIPS").is_none_or(|value| value.is_empty()),
+                "PostgreSQL is missing and may not be"
+            );
+            println!("skipped: PostgreSQL is not installed");
+            return None;
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(folder.path()));
+        }
+        let mut server = Self { programs, folder, process: None, databases: AtomicU64::new(0) };
+        let data = server.folder.path().join("data");
+        run(server.command("initdb").args(["--no-sync", "--auth=trust", "--username=postgres", "-D"]).arg(data));
+        server.revive().await;
+        Some(server)
+    }
+
+    /// As the user that PostgreSQL wants to run as: anybody but root.
+    fn command(&self, program: &str) -> Command {
+        let program = self.programs.join(program);
+        let mut command = if is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Starts the server again, as often as it takes: what a killed one left behind lives on for a moment.
+    pub(crate) async fn revive(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while AnyConnection::connect(&self.url_of("postgres")).await.is_err() {
+            assert!(Instant::now() < deadline, "PostgreSQL does not start");
+            let ended = self.process.as_mut().is_none_or(|process| process.try_wait().is_ok_and(|end| end.is_some()));
+            if ended {
+                let folder = self.folder.path();
+                let mut command = self.command("postgres");
+                command.arg("-D").arg(folder.join("data")).arg("-k").arg(folder).args(["-c", "listen_addresses="]);
+                self.process = Some(command.spawn().expect("PostgreSQL is there"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// As a power cut would: the server and the processes it keeps for its sessions, none of them asked.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let id = process.id();
+            let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).expect("it runs");
+            run(Command::new("kill").arg("-KILL").arg(id.to_string()).args(children.split_whitespace()));
+            process.wait().expect("it ends");
+        }
+    }
+
+    fn url_of(&self, database: &str) -> String {
+        sqlx::any::install_default_drivers();
+        format!("postgres://postgres@localhost/{database}?host={}", self.folder.path().display())
+    }
+
+    /// An empty database.
+    pub(crate) async fn database(&self) -> DatabaseUrl {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut connection = AnyConnection::connect(&self.url_of("postgres")).await.expect("the server runs");
+        connection.execute(AssertSqlSafe(format!("create database {name}"))).await.expect("a database can be made");
+        connection.close().await.expect("the server is well");
+        self.url_of(&name).parse().expect("a URL of PostgreSQL")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            // Its own children go with it only if it is asked to go.
+            run(Command::new("kill").arg("-QUIT").arg(process.id().to_string()));
+            let _ = process.wait();
+        }
+    }
+}
+
+fn run(command: &mut Command) {
+    assert!(command.status().expect("the program is there").success(), "{command:?}");
+}
+
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| line.starts_with("Uid:\t0"))
+}
+
+/// Where the server's programs are. Debian keeps them out of the path; root may install them.
+fn programs() -> Option<PathBuf> {
+    let find = || {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+        versions.flatten().map(|version| version.path().join("bin")).find(|bin| bin.join("postgres").exists())
+    };
+    find().or_else(|| {
+        if is_root() {
+            let install = "apt-get update -q && apt-get install -qy --no-install-recommends postgresql";
+            let mut command = Command::new("sh");
+            let _ = command.args(["-c", install]).env("DEBIAN_FRONTEND", "noninteractive").status();
+        }
+        find()
+    })
 }

@@ -20,6 +20,7 @@ mod proxy;
 mod ready;
 mod relaying;
 mod settler;
+mod stalls;
 mod streams;
 mod upstream;
 mod view;

@@ -97,16 +97,7 @@ impl Subscriptions {
         self.with(|wallets| wallets.get(&wallet).map(|streams| Arc::clone(&streams.line)))
     }
 
-    /// Something of this wallet was committed that is not handed over.
-    pub(crate) fn ring(&self, wallet: Address) {
-        if let Some(line) = self.line(wallet) {
-            line.with_fresh(Fresh::miss);
-            line.bell.notify_one();
-        }
-    }
-
     /// A packet of this wallet was committed. Has to be called in the order of the commits.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the writer is about to call it"))]
     pub(crate) fn publish(&self, wallet: Address, waiting: Waiting) {
         if let Some(line) = self.line(wallet) {
             line.with_fresh(|fresh| fresh.offer(waiting));

@@ -1,0 +1,190 @@
+//! What becomes of a store whose disk is full, whose space is given back, whose database dies.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use alloy::primitives::{Address, B256, keccak256};
+use minus_bindings::Amount;
+use minus_protocol::Tariff;
+use sqlx::{AssertSqlSafe, Executor};
+
+use super::{
+    Store, StoreError,
+    arrivals::{Arrival, Stored},
+    customers::Entrusting,
+    packets,
+    testing::{self, Postgres},
+};
+use crate::agent::lane::Lane;
+
+const WALLET: Address = Address::repeat_byte(1);
+const PAYER: Address = Address::repeat_byte(2);
+/// For what a slow machine may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn lane() -> Lane {
+    Lane { deposit: Amount::from_base_units(1).expect("small"), ..Lane::default() }
+}
+
+async fn entrust(store: &Store) {
+    let command = B256::repeat_byte(3);
+    let order = Entrusting { command, wallet: WALLET, payer: PAYER, declared: Amount::ZERO, lane: lane(), now_s: 1 };
+    store.entrust(order).await.expect("the store works").expect("no replay");
+    assert_eq!(store.payer_of(WALLET), Some(PAYER));
+}
+
+/// A packet that costs nothing, told from others by its number.
+fn arrival(number: u64, bytes: usize) -> Arrival {
+    let mut packet = number.to_be_bytes().to_vec();
+    packet.resize(bytes, 0x5a);
+    Arrival {
+        wallet: WALLET,
+        payer: PAYER,
+        id: keccak256(&packet),
+        packet: packet.into(),
+        now_s: 1_000,
+        relay: None,
+        own_operator: Address::repeat_byte(7),
+        tariff_version: 1,
+        tariff: Tariff::default(),
+        lane: lane(),
+        retention_s: 100,
+        customer_credit: Amount::ZERO,
+        customer_quota: u64::MAX,
+    }
+}
+
+async fn numbers(store: &Store) -> Vec<u64> {
+    let mut reading = store.readers().acquire().await.expect("a reader");
+    let waiting = packets::waiting(&mut *reading, WALLET, 0, u32::MAX).await.expect("readable");
+    let number = |packet: &[u8]| u64::from_be_bytes(*packet.first_chunk().expect("it is longer"));
+    waiting.iter().map(|waiting| number(&waiting.packet)).collect()
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn file_bytes(folder: &Path) -> u64 {
+    let length = |name| folder.join(name).metadata().map_or(0, |file| file.len());
+    length("node.sqlite") + length("node.sqlite-wal")
+}
+
+#[tokio::test]
+async fn the_space_of_deleted_packets_returns_to_the_file_system() {
+    const PACKETS: u64 = 128;
+    let (store, folder) = testing::store().await;
+    entrust(&store).await;
+    for number in 0..PACKETS {
+        store.writer().arrive(arrival(number, 1 << 16)).await.expect("stored");
+    }
+    let full = file_bytes(folder.path());
+    assert!(full > PACKETS << 16);
+    let done = store.writer().write(|connection| Box::pin(packets::delete_through(connection, WALLET, PACKETS)));
+    assert_eq!(done.await.expect("deleted").bytes, PACKETS << 16);
+    until("the gaps are closed", || async { !store.writer().compact().await.expect("the store works") }).await;
+    let left = file_bytes(folder.path());
+    assert!(left < full / 4, "{left} bytes of {full} are left");
+    assert!(numbers(&store).await.is_empty());
+}
+
+/// So many pages may the file have.
+async fn allow_pages(store: &Store, pages: u32) {
+    let pragma = AssertSqlSafe(format!("pragma max_page_count = {pages}"));
+    let set = store.writer().write(|connection| {
+        Box::pin(async move {
+            connection.execute(pragma).await?;
+            Ok(())
+        })
+    });
+    set.await.expect("a setting needs no room");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_loses_nothing_and_is_noticed_when_there_is_room_again() {
+    let (store, _folder) = testing::store().await;
+    entrust(&store).await;
+    allow_pages(&store, 400).await;
+    let mut stored = Vec::new();
+    let refused = loop {
+        let number = u64::try_from(stored.len()).expect("few");
+        match store.writer().arrive(arrival(number, 1 << 15)).await {
+            Ok(outcome) => {
+                stored.push(number);
+                let seq = number + 1;
+                assert_eq!(outcome, Stored::New { seq });
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, StoreError::Database(_) | StoreError::NotCommitted), "{refused}");
+    assert!(stored.len() > 10);
+    assert!(store.problem().is_some(), "readiness says so");
+    assert_eq!(numbers(&store).await, stored);
+
+    allow_pages(&store, 4_000).await;
+    until("it gets well by itself", || async { store.problem().is_none() }).await;
+    let next = u64::try_from(stored.len()).expect("few");
+    let outcome = store.writer().arrive(arrival(next, 1 << 15)).await.expect("there is room");
+    assert_eq!(outcome, Stored::New { seq: next + 1 });
+    stored.push(next);
+    assert_eq!(numbers(&store).await, stored);
+}
+
+#[tokio::test]
+async fn what_postgresql_acknowledged_survives_its_death() {
+    let Some(mut server) = Postgres::start().await else { return };
+    let url = server.database().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = testing::open(folder.path(), Some(&url)).await;
+    let second = Store::open(folder.path(), Some(&url), std::sync::Arc::default()).await;
+    assert!(matches!(second, Err(StoreError::Taken)), "one node at a time");
+    entrust(&store).await;
+
+    let mut acknowledged = Vec::new();
+    for round in 0..3_u64 {
+        let sent: Vec<_> = (round * 100..round * 100 + 64).collect();
+        let answers = sent.iter().map(|number| store.writer().arrive(arrival(*number, 1_024)));
+        let arriving = futures_util::future::join_all(answers);
+        let answers = if round == 0 {
+            let answers = arriving.await;
+            server.kill();
+            answers
+        } else {
+            // In the middle of it: some are acknowledged, some are not, and those may be there all the same.
+            tokio::pin!(arriving);
+            let early = tokio::time::timeout(Duration::from_millis(round), &mut arriving).await;
+            server.kill();
+            match early {
+                Ok(answers) => answers,
+                Err(_) => arriving.await,
+            }
+        };
+        let stored = sent.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        acknowledged.extend(stored.map(|(number, _)| *number));
+        assert!(store.writer().arrive(arrival(u64::MAX, 10)).await.is_err(), "it is dead");
+        assert!(store.problem().is_some());
+        server.revive().await;
+        until("the writer finds its database again", || async { store.problem().is_none() }).await;
+        let there = numbers(&store).await;
+        assert!(acknowledged.iter().all(|number| there.contains(number)), "{acknowledged:?} in {there:?}");
+    }
+    assert!(acknowledged.len() >= 64);
+    // What was not acknowledged is sent again: stored, or known as stored.
+    for number in (0..3_u64).flat_map(|round| round * 100..round * 100 + 64) {
+        let again = store.writer().arrive(arrival(number, 1_024)).await.expect("it lives");
+        assert_ne!(again, Stored::NotEntrusted);
+    }
+    let mut there = numbers(&store).await;
+    there.sort_unstable();
+    assert_eq!(there.len(), 3 * 64, "each once");
+    there.dedup();
+    assert_eq!(there.len(), 3 * 64);
+    store.close().await;
+}
