@@ -31,7 +31,7 @@ pub mod tariff;
 
 pub use cbor::CborError;
 pub use command::{COMMAND_FRESHNESS_MS, Command, CommandBody, CommandError, check_fresh};
-pub use meter::{Carriage, LINES_MAX, Meter, MeterError, MeterLine, add_message, add_relay, due, total};
+pub use meter::{Carriage, LINES_MAX, Meter, MeterError, MeterLine, add_message, add_relay, add_waiting, due, total};
 pub use packet::{
     BODY_BYTES_MAX, Opened, Outgoing, PACKET_BYTES_MAX, PACKET_BYTES_MIN, Packet, PacketError, open, seal,
 };

@@ -127,6 +127,26 @@ pub fn add_message(
     add(lines, tariff, carriage.tariff_version, added)
 }
 
+/// Counts what one message has cost by `at` that still waits for its receiver: the relay leg that brought it, and its
+/// storage so far. When it is delivered, [`add_message`] counts all of this again and more, never less.
+///
+/// # Errors
+/// [`MeterError`]; the lines are unchanged then.
+pub fn add_waiting(
+    lines: &mut Vec<MeterLine>,
+    tariff: impl FnOnce(u32) -> Option<Tariff>,
+    carriage: &Carriage,
+    at: u64,
+) -> Result<(), MeterError> {
+    let bytes = u128::from(carriage.bytes);
+    let added = Meter {
+        delivered: 0,
+        relayed: bytes * u128::from(carriage.relayed_in),
+        byte_seconds: bytes * u128::from(at.saturating_sub(carriage.stored_at)),
+    };
+    add(lines, tariff, carriage.tariff_version, added)
+}
+
 /// Counts `bytes` packet bytes as carried by a relay under one version of the agent's tariff: the account of an agent with
 /// a relay's operator.
 ///
@@ -181,6 +201,18 @@ mod tests {
 
     fn line(tariff_version: u32, tariff: Tariff, delivered: u128, relayed: u128, byte_seconds: u128) -> MeterLine {
         MeterLine { tariff_version, tariff, meter: Meter { delivered, relayed, byte_seconds } }
+    }
+
+    #[test]
+    fn what_waits_costs_its_storage_and_the_leg_that_brought_it_and_delivery_adds_to_that() {
+        let brought = Carriage { relayed_in: true, ..carriage(7) };
+        let (mut waiting, mut delivered) = (vec![], vec![]);
+        add_waiting(&mut waiting, known, &brought, 1_060).unwrap();
+        add_waiting(&mut waiting, known, &carriage(5), 1_060).unwrap();
+        assert_eq!(waiting, [line(1, TARIFF, 0, 7, 12 * 60)]);
+        add_message(&mut delivered, known, &brought, 1_060, false).unwrap();
+        add_message(&mut delivered, known, &carriage(5), 1_060, false).unwrap();
+        assert_eq!(delivered, [line(1, TARIFF, 12, 7, 12 * 60)]);
     }
 
     #[test]

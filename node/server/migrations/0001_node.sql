@@ -9,7 +9,8 @@ create table accounts (
     reserved text not null,                 -- sum of `packets.reserve` over the payer's stored packets
     stored_bytes bigint not null,           -- sum of the lengths of these packets
     fronted text not null,                  -- promised to relays beyond what the payer has paid since, base units * 2^30
-    statements bigint not null default 0   -- number of the last statement issued
+    statements bigint not null default 0,  -- number of the last statement issued
+    acknowledged_at bigint not null         -- when an acknowledgement was last accepted; before the first, when it was opened
 );
 
 -- One row: a wallet this node receives for, and who pays for it.
@@ -85,6 +86,18 @@ create table vouchers (
     payee bytea not null check (length(payee) = 20),
     cumulative text not null,
     signature bytea not null check (length(signature) = 65),
+    handed_over bigint not null default 0 check (handed_over in (0, 1)),
+    primary key (payer, payee)
+);
+
+-- One row: the highest charge of a lane by the payer's standing mandate, and whether this node's settler has it. The rows
+-- not handed over are in the outbox, too.
+create table charges (
+    payer bytea not null check (length(payer) = 20),
+    payee bytea not null check (length(payee) = 20),
+    cumulative text not null,
+    signature bytea not null check (length(signature) = 65),
+    signed_at bigint not null,
     handed_over bigint not null default 0 check (handed_over in (0, 1)),
     primary key (payer, payee)
 );

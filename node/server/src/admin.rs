@@ -30,7 +30,7 @@ use crate::{
     process::Process,
     relay::{account, peers::FORWARDS_MAX},
     store::{
-        QUEUE_LENGTH_MAX, StoreError, customers,
+        QUEUE_LENGTH_MAX, StoreError, charges, customers,
         lines::{self, Book},
         packets, peers, vouchers,
     },
@@ -101,6 +101,7 @@ async fn metrics(State(node): State<Arc<Node>>) -> Result<String, StoreError> {
     let metrics = &node.metrics;
     metrics.packets_waiting.set(gauge(packets::count(readers).await?.into()));
     metrics.vouchers_waiting.set(gauge(u128::try_from(vouchers::waiting(readers).await?).unwrap_or(0)));
+    metrics.charges_waiting.set(gauge(u128::try_from(charges::waiting(readers).await?).unwrap_or(0)));
     metrics.peer_sessions.set(gauge(peers::sessions(readers).await?.into()));
     let clock = clock::standing();
     let ahead_s = gauge(u128::from(clock.ahead_ms.unsigned_abs()) / 1_000);

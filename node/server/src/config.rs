@@ -61,6 +61,9 @@ pub struct Config {
     /// After how many bytes a voucher is asked for without waiting.
     #[serde(default = "defaults::voucher_bytes")]
     pub voucher_bytes: u64,
+    /// How long a payer has to be silent before its standing mandate is charged, and how long between two charges.
+    #[serde(default = "defaults::mandate_interval", with = "humantime_serde")]
+    pub mandate_interval: Duration,
     /// How often a silent stream is given a sign of life.
     #[serde(default = "defaults::keep_alive", with = "humantime_serde")]
     pub keep_alive: Duration,
@@ -123,6 +126,7 @@ impl Config {
             relay_write_off_bytes: defaults::relay_write_off_bytes(),
             voucher_interval: defaults::voucher_interval(),
             voucher_bytes: defaults::voucher_bytes(),
+            mandate_interval: defaults::mandate_interval(),
             keep_alive: defaults::keep_alive(),
             stall_timeout: defaults::stall_timeout(),
             poll_interval: defaults::poll_interval(),
@@ -247,6 +251,11 @@ mod defaults {
 
     pub(super) fn voucher_bytes() -> u64 {
         64 << 20
+    }
+
+    /// A day: who acknowledges daily is never charged, and a charge is worth its gas.
+    pub(super) fn mandate_interval() -> Duration {
+        Duration::from_secs(86_400)
     }
 
     /// Below the 30 to 60 seconds after which routers and proxies forget a silent connection.

@@ -4,17 +4,17 @@
 use std::{sync::Arc, time::Duration};
 
 use alloy::primitives::Address;
-use minus_bindings::SignedVoucher;
+use minus_bindings::{SignedCharge, SignedVoucher};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::{
     node::Node,
-    store::{StoreError, vouchers},
+    store::{StoreError, charges, vouchers},
 };
 
-/// Vouchers in one request: some tens of kilobytes of JSON.
-const VOUCHERS_PER_REQUEST_MAX: u32 = 128;
+/// Vouchers or charges in one request: some tens of kilobytes of JSON.
+const PER_REQUEST_MAX: u32 = 128;
 /// A settler stores before it answers; longer than this it is ill.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Back-off after a failure, doubled up to the second.
@@ -23,9 +23,12 @@ const REST_MAX: Duration = Duration::from_secs(60);
 /// How often the outbox is looked at without being rung for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// What a request brings: one field, named for what it holds.
 #[derive(Serialize)]
-struct Given<'a> {
-    vouchers: &'a [SignedVoucher],
+#[serde(rename_all = "snake_case")]
+enum Given<'a> {
+    Vouchers(&'a [SignedVoucher]),
+    Charges(&'a [SignedCharge]),
 }
 
 #[derive(Deserialize)]
@@ -50,22 +53,31 @@ enum HandoverError {
     Store(#[from] StoreError),
     #[error("the settler could not be reached: {0}")]
     Transport(#[from] reqwest::Error),
-    #[error("the settler answered about {0} vouchers instead of {1}")]
+    #[error("the settler answered about {0} of {1} that it was given")]
     Miscounted(usize, usize),
     #[error("the settler refused {0} vouchers")]
     Refused(usize),
 }
 
+/// The operator's settler.
+struct Settler {
+    client: reqwest::Client,
+    url: Url,
+}
+
 /// Runs until the node stops. Without a settler there is nothing to do; the outbox keeps everything.
 pub(crate) async fn run(node: Arc<Node>) {
-    let Some(settler) = node.config.settler_url.clone().map(intake) else { return };
+    let Some(url) = node.config.settler_url.clone() else { return };
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(ANSWER_TIMEOUT).build();
     let Ok(client) = client.inspect_err(|error| tracing::error!(%error, "no HTTP client for the settler")) else {
         return;
     };
+    let settler = Settler { client, url };
     let mut rest = REST_MIN;
     loop {
-        let pause = match empty(&node, &client, &settler).await {
+        // Neither waits for the other (law 5).
+        let (vouchers, charges) = (settler.take_vouchers(&node).await, settler.take_charges(&node).await);
+        let pause = match vouchers.and(charges) {
             Ok(()) => {
                 rest = REST_MIN;
                 node.health.settler(None);
@@ -74,7 +86,7 @@ pub(crate) async fn run(node: Arc<Node>) {
             Err(error) => {
                 node.metrics.settler_failures.increment(1);
                 node.health.settler(Some(error.to_string()));
-                tracing::warn!(%error, "vouchers wait for the settler");
+                tracing::warn!(%error, "the outbox waits for the settler");
                 let pause = rest;
                 rest = (rest * 2).min(REST_MAX);
                 Some(pause)
@@ -96,54 +108,96 @@ pub(crate) async fn run(node: Arc<Node>) {
     }
 }
 
-fn intake(mut settler: Url) -> Url {
-    let path = format!("{}/vouchers", settler.path().trim_end_matches('/'));
+/// An intake of the settler.
+fn intake(mut settler: Url, name: &str) -> Url {
+    let path = format!("{}/{name}", settler.path().trim_end_matches('/'));
     settler.set_path(&path);
     settler
 }
 
-/// Goes through the outbox once. A voucher the settler refuses does not hold up the others (law 5).
-async fn empty(node: &Node, client: &reqwest::Client, settler: &Url) -> Result<(), HandoverError> {
-    let mut after = (Address::ZERO, Address::ZERO);
-    let mut refused = 0;
-    loop {
-        let batch = vouchers::outbox(node.store.readers(), after, VOUCHERS_PER_REQUEST_MAX).await?;
-        let Some(last) = batch.last() else { break };
-        after = (last.payer, last.payee);
-        let response = client.post(settler.clone()).json(&Given { vouchers: &batch }).send().await;
+impl Settler {
+    /// Hands over one request's worth and gives what was taken and what was refused: neither holds up the other (law 5).
+    async fn give<T: Copy>(
+        &self,
+        name: &str,
+        given: &[T],
+        body: &Given<'_>,
+    ) -> Result<(Vec<T>, Vec<T>), HandoverError> {
+        let response = self.client.post(intake(self.url.clone(), name)).json(body).send().await;
         let taken: Taken = response
             .and_then(reqwest::Response::error_for_status)
             .map_err(reqwest::Error::without_url)?
             .json()
             .await
             .map_err(reqwest::Error::without_url)?;
-        if taken.results.len() != batch.len() {
-            return Err(HandoverError::Miscounted(taken.results.len(), batch.len()));
+        if taken.results.len() != given.len() {
+            return Err(HandoverError::Miscounted(taken.results.len(), given.len()));
         }
-        let mut held = Vec::new();
-        for (voucher, outcome) in batch.into_iter().zip(taken.results) {
+        let (mut held, mut refused) = (Vec::new(), Vec::new());
+        for (one, outcome) in given.iter().zip(taken.results) {
             match outcome {
-                Outcome::Recorded | Outcome::SameAsBefore => held.push(voucher),
+                Outcome::Recorded | Outcome::SameAsBefore => held.push(*one),
                 Outcome::Refused { reason } => {
-                    refused += 1;
-                    tracing::warn!(payee = %voucher.payee, reason, "the settler refused a voucher");
+                    refused.push(*one);
+                    tracing::warn!(name, reason, "the settler refused one");
                 }
             }
         }
-        node.metrics.vouchers_handed_over.increment(u64::try_from(held.len()).unwrap_or(0));
-        node.store
-            .writer()
-            .write_patiently(move |connection| {
-                Box::pin(async move {
-                    for voucher in &held {
-                        vouchers::handed_over(connection, voucher).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await?;
+        Ok((held, refused))
     }
-    if refused == 0 { Ok(()) } else { Err(HandoverError::Refused(refused)) }
+
+    /// Goes through the vouchers once. What is refused stays in the outbox: it is money that was promised.
+    async fn take_vouchers(&self, node: &Node) -> Result<(), HandoverError> {
+        let mut after = (Address::ZERO, Address::ZERO);
+        let mut refused = 0;
+        loop {
+            let batch = vouchers::outbox(node.store.readers(), after, PER_REQUEST_MAX).await?;
+            let Some(last) = batch.last() else { break };
+            after = (last.payer, last.payee);
+            let (held, not_held) = self.give("vouchers", &batch, &Given::Vouchers(&batch)).await?;
+            refused += not_held.len();
+            node.metrics.vouchers_handed_over.increment(u64::try_from(held.len()).unwrap_or(0));
+            node.store
+                .writer()
+                .write_patiently(move |connection| {
+                    Box::pin(async move {
+                        for voucher in &held {
+                            vouchers::handed_over(connection, voucher).await?;
+                        }
+                        Ok(())
+                    })
+                })
+                .await?;
+        }
+        if refused == 0 { Ok(()) } else { Err(HandoverError::Refused(refused)) }
+    }
+
+    /// Goes through the charges once. One that is refused is given up: whether there is cause for another is decided anew.
+    async fn take_charges(&self, node: &Node) -> Result<(), HandoverError> {
+        let mut after = (Address::ZERO, Address::ZERO);
+        loop {
+            let batch = charges::outbox(node.store.readers(), after, PER_REQUEST_MAX).await?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            after = (last.payer, last.payee);
+            let (held, refused) = self.give("charges", &batch, &Given::Charges(&batch)).await?;
+            node.metrics.charges_handed_over.increment(u64::try_from(held.len()).unwrap_or(0));
+            node.metrics.charges_refused.increment(u64::try_from(refused.len()).unwrap_or(0));
+            node.store
+                .writer()
+                .write_patiently(move |connection| {
+                    Box::pin(async move {
+                        for charge in &held {
+                            charges::handed_over(connection, charge).await?;
+                        }
+                        for charge in &refused {
+                            charges::give_up(connection, charge).await?;
+                        }
+                        Ok(())
+                    })
+                })
+                .await?;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -157,7 +211,7 @@ mod tests {
             ("http://settler:8404/", "http://settler:8404/vouchers"),
             ("https://host/one/", "https://host/one/vouchers"),
         ] {
-            assert_eq!(intake(Url::parse(given).expect("a URL")).as_str(), expected);
+            assert_eq!(intake(Url::parse(given).expect("a URL"), "vouchers").as_str(), expected);
         }
     }
 

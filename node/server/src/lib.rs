@@ -4,12 +4,13 @@
 //! - `http` — the public surface: one POST, told apart by the packet's address
 //! - `agent` — what an agent decides (pure); `relay` — what a relay holds against agents
 //! - `store` — SQLite or PostgreSQL, one writer; `chain` — the view of routing table and escrow
-//! - `handover` — vouchers to the settler; `retention` — what expires; `egress` — connections to strangers
+//! - `charging` — payers that are away; `handover` — vouchers and charges to the settler; `retention` — what expires; `egress` — connections to strangers
 //! - `admin`, `health`, `inspect`, `metrics`, `process` — for the operator
 
 mod admin;
 mod agent;
 mod chain;
+mod charging;
 mod clock;
 pub mod config;
 mod egress;
@@ -204,6 +205,7 @@ async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: J
     let follower = tokio::spawn(follower.run(following.clone()));
     parts.spawn(handover::run(Arc::clone(&node)));
     parts.spawn(retention::run(Arc::clone(&node)));
+    parts.spawn(charging::run(Arc::clone(&node)));
     parts.spawn(relay::collector::run(Arc::clone(&node)));
     parts.spawn(tidy_metrics(Arc::clone(&node)));
     parts.spawn(relay::flusher::run(Arc::clone(&node)));

@@ -45,7 +45,7 @@ pub(crate) struct Node {
     pub(crate) subscriptions: Arc<Subscriptions>,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
-    /// Rung when a voucher was put into the outbox.
+    /// Rung when a voucher or a charge was put into the outbox.
     pub(crate) outbox_bell: Notify,
     /// Ended streams' last counts, and whatever else must finish before the store closes.
     pub(crate) tasks: TaskTracker,

@@ -77,6 +77,10 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     voucher_bytes: Option<u64>,
+    /// How long a payer is silent before its standing mandate is charged [default: 1day].
+    #[arg(long, value_name = "TIME", value_parser = duration_text)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mandate_interval: Option<String>,
     /// How often a silent stream gets a sign of life [default: 15s].
     #[arg(long, value_name = "TIME", value_parser = duration_text)]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -119,6 +119,18 @@ pub(crate) async fn accounts<'e>(executor: impl sqlx::AnyExecutor<'e>) -> Result
     rows.into_iter().map(account_of).collect()
 }
 
+/// The wallets on a payer's account.
+pub(crate) async fn wallets_of<'e>(
+    executor: impl sqlx::AnyExecutor<'e>,
+    payer: Address,
+) -> Result<Vec<Address>, StoreError> {
+    let rows: Vec<Vec<u8>> = sqlx::query_scalar("select wallet from wallets where payer = $1 order by wallet")
+        .bind(payer.to_vec())
+        .fetch_all(executor)
+        .await?;
+    rows.iter().map(|wallet| address(wallet)).collect()
+}
+
 /// Writes an account's numbers back.
 pub(crate) async fn save_account(connection: &mut Connection, account: &Account) -> Result<(), StoreError> {
     sqlx::query("update accounts set vouchered = $1, reserved = $2, stored_bytes = $3, fronted = $4, statements = $5 where payer = $6")
@@ -181,10 +193,11 @@ pub(crate) async fn entrust(
             if base >= lane.limit() {
                 return Ok(Entrusted::Unfunded);
             }
-            sqlx::query("insert into accounts values ($1, $2, $3, '0', 0, '0', 0)")
+            sqlx::query("insert into accounts values ($1, $2, $3, '0', 0, '0', 0, $4)")
                 .bind(payer.to_vec())
                 .bind(amount_column(base))
                 .bind(amount_column(base))
+                .bind(integer(now_s)?)
                 .execute(&mut *connection)
                 .await?;
             let (reserved, fronted) = (Amount::ZERO, Fronted::default());

@@ -11,6 +11,7 @@
 //! - `customers` — accounts and entrusted wallets
 //! - `statements` — issue a statement, accept its acknowledgement
 //! - `subscriptions` — what a browser may repeat
+//! - `charges` — the latest charge of each lane by a standing mandate
 //! - `vouchers` — the best voucher of each lane, and the outbox to the settler
 //! - `peers` — sessions, what is owed to relays, what is earned from agents
 //! - `commands` — what was obeyed once is not obeyed again
@@ -18,6 +19,7 @@
 
 pub(crate) mod arrivals;
 pub(crate) mod chain;
+pub(crate) mod charges;
 pub(crate) mod commands;
 mod compaction;
 pub(crate) mod convert;

@@ -223,6 +223,11 @@ pub(crate) async fn acknowledge(
     vouchers::keep(connection, &offered.voucher).await?;
     sqlx::query("update statements set acknowledged = 1 where payer = $1")
         .bind(owner.payer.to_vec())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("update accounts set acknowledged_at = $1 where payer = $2")
+        .bind(integer(offered.now_s)?)
+        .bind(owner.payer.to_vec())
         .execute(connection)
         .await?;
     Ok(done)

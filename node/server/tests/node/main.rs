@@ -12,6 +12,7 @@ mod hostile;
 mod intrusion;
 mod lanes;
 mod logs;
+mod mandates;
 mod metrics;
 mod peer;
 mod peers_that_lie;

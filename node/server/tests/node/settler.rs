@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
-use minus_bindings::SignedVoucher;
+use minus_bindings::{SignedCharge, SignedVoucher};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
@@ -14,6 +14,7 @@ use url::Url;
 #[derive(Default)]
 struct Memory {
     vouchers: Mutex<Vec<SignedVoucher>>,
+    charges: Mutex<Vec<SignedCharge>>,
     ill: AtomicBool,
 }
 
@@ -28,13 +29,34 @@ struct Given {
     vouchers: Vec<SignedVoucher>,
 }
 
+#[derive(Deserialize)]
+struct GivenCharges {
+    charges: Vec<SignedCharge>,
+}
+
+fn recorded(count: usize) -> (StatusCode, Json<Value>) {
+    (StatusCode::OK, Json(json!({ "results": vec![json!({ "result": "recorded" }); count] })))
+}
+
+async fn intake_of_charges(
+    State(memory): State<Arc<Memory>>,
+    Json(given): Json<GivenCharges>,
+) -> (StatusCode, Json<Value>) {
+    if memory.ill.load(Ordering::Relaxed) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({})));
+    }
+    let answer = recorded(given.charges.len());
+    memory.charges.lock().unwrap().extend(given.charges);
+    answer
+}
+
 async fn intake(State(memory): State<Arc<Memory>>, Json(given): Json<Given>) -> (StatusCode, Json<Value>) {
     if memory.ill.load(Ordering::Relaxed) {
         return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({})));
     }
-    let results: Vec<Value> = given.vouchers.iter().map(|_| json!({ "result": "recorded" })).collect();
+    let answer = recorded(given.vouchers.len());
     memory.vouchers.lock().unwrap().extend(given.vouchers);
-    (StatusCode::OK, Json(json!({ "results": results })))
+    answer
 }
 
 impl Settler {
@@ -42,13 +64,20 @@ impl Settler {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let memory = Arc::<Memory>::default();
-        let router = Router::new().route("/vouchers", post(intake)).with_state(Arc::clone(&memory));
+        let router = Router::new()
+            .route("/vouchers", post(intake))
+            .route("/charges", post(intake_of_charges))
+            .with_state(Arc::clone(&memory));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, memory }
     }
 
     pub(crate) fn fall_ill(&self, ill: bool) {
         self.memory.ill.store(ill, Ordering::Relaxed);
+    }
+
+    pub(crate) fn charges(&self) -> Vec<SignedCharge> {
+        self.memory.charges.lock().unwrap().clone()
     }
 
     pub(crate) fn vouchers(&self) -> Vec<SignedVoucher> {

@@ -264,8 +264,13 @@ impl World {
 
     /// An operator with a running, registered node and an authorised node key.
     pub(crate) async fn operator(&self, adjust: impl FnOnce(&mut Config)) -> Operator {
+        self.operator_at(TARIFF, adjust).await
+    }
+
+    /// The same with prices of its own.
+    pub(crate) async fn operator_at(&self, tariff: Tariff, adjust: impl FnOnce(&mut Config)) -> Operator {
         let mut operator = self.unregistered(adjust).await;
-        self.register(&operator).await;
+        self.register_at(&operator, tariff).await;
         operator.config.listen = operator.handle.as_ref().unwrap().public_addr;
         operator.wait_ready().await;
         operator
@@ -298,6 +303,10 @@ impl World {
     }
 
     pub(crate) async fn register(&self, operator: &Operator) {
+        self.register_at(operator, TARIFF).await;
+    }
+
+    async fn register_at(&self, operator: &Operator, tariff: Tariff) {
         let bond = self.table().MINIMUM_BOND().call().await.unwrap();
         self.deposit(operator.address, Address::ZERO, bond.to()).await;
         let password = keys::Password::obtain(Some(&self.password_file)).unwrap();
@@ -305,7 +314,7 @@ impl World {
         let consent =
             keys::consent(&operator.config.keystore, &password, &self.deployment, operator.address, until).unwrap();
         let key = IRoutingTable::SealingKey { x: consent.sealing_key_x, y: consent.sealing_key_y };
-        let tariff = IRoutingTable::Tariff { delivery: TARIFF.delivery, relay: TARIFF.relay, storing: TARIFF.storing };
+        let tariff = IRoutingTable::Tariff { delivery: tariff.delivery, relay: tariff.relay, storing: tariff.storing };
         let signature: Bytes = consent.signature.parse().unwrap();
         let table = self.table();
         let call = table.register(operator.node, key, operator.url(), tariff, until, signature).from(operator.address);
