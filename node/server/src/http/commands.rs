@@ -149,8 +149,7 @@ async fn acknowledge(
     voucher: SignedVoucher,
 ) -> Result<Reply, Refusal> {
     let own = node.record().await.map_err(inside)?;
-    let wallet = customers::wallet(node.store.readers(), order.sender).await.map_err(inside)?;
-    let payer = wallet.ok_or(Refusal::NotEntrusted)?.payer;
+    let payer = node.store.payer_of(order.sender).ok_or(Refusal::NotEntrusted)?;
     let signer = voucher.signer(&node.escrow_domain).map_err(|_| Refusal::BadVoucher)?;
     let signer_authorized = node.view.may_sign(payer, signer).await.map_err(inside)?;
     let offered = Acknowledgement {

@@ -16,6 +16,10 @@ use super::{
 /// Packets deleted in one transaction at most, so that expiry never holds up arrivals for long.
 const EXPIRY_BATCH_MAX: i64 = 256;
 
+/// Packets that one statement covers at most: a customer that comes back to a hundred thousand of them, or says that it has
+/// them all, holds up nobody else's write. The next statement covers the next ones.
+pub(crate) const STATEMENT_PACKETS_MAX: u32 = 4_096;
+
 /// A relay, as its session names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Relay {
@@ -143,22 +147,29 @@ pub(crate) async fn tariffs(connection: &mut Connection) -> Result<BTreeMap<u32,
         .collect()
 }
 
-/// The bill-relevant facts of a wallet's packets up to `through`.
+/// The bill-relevant facts of a wallet's first packets up to `through`, and the number of the last that they cover.
 pub(crate) async fn carriages(
     connection: &mut Connection,
     wallet: Address,
     through: u64,
-) -> Result<Vec<Carriage>, StoreError> {
-    let rows: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
-        "select length(packet), stored_at, tariff_version, relayed_in
-         from packets where wallet = $1 and seq <= $2 order by seq",
+) -> Result<(Vec<Carriage>, u64), StoreError> {
+    let rows: Vec<(i64, i64, i64, i64, i64)> = sqlx::query_as(
+        "select seq, cast(length(packet) as bigint), stored_at, tariff_version, relayed_in
+         from packets where wallet = $1 and seq <= $2 order by seq limit $3",
     )
     .bind(wallet.to_vec())
     .bind(integer(through.min(i64::MAX.unsigned_abs()))?)
+    .bind(i64::from(STATEMENT_PACKETS_MAX))
     .fetch_all(connection)
     .await?;
-    rows.into_iter()
-        .map(|(bytes, stored_at, tariff_version, relayed_in)| {
+    let is_all = u32::try_from(rows.len()).is_ok_and(|count| count < STATEMENT_PACKETS_MAX);
+    let covered = match rows.last() {
+        Some(&(seq, ..)) if !is_all => unsigned(seq)?,
+        _ => through,
+    };
+    let carriages: Result<Vec<_>, StoreError> = rows
+        .into_iter()
+        .map(|(_, bytes, stored_at, tariff_version, relayed_in)| {
             Ok(Carriage {
                 bytes: unsigned(bytes)?,
                 stored_at: unsigned(stored_at)?,
@@ -166,5 +177,6 @@ pub(crate) async fn carriages(
                 relayed_in: flag(relayed_in)?,
             })
         })
-        .collect()
+        .collect();
+    Ok((carriages?, covered))
 }

@@ -63,6 +63,10 @@ pub(super) async fn admit(node: &Node, wish: Wish) -> Result<u64, Refusal> {
     if check_fresh(wish.sent_at_ms, clock::now_ms()).is_err() {
         return Err(Refusal::Stale);
     }
+    // Strangers come no further than memory.
+    if node.store.payer_of(wish.wallet).is_none() {
+        return Err(Refusal::NotEntrusted);
+    }
     let last_seq = node
         .store
         .writer()
@@ -89,6 +93,9 @@ pub(super) async fn admit(node: &Node, wish: Wish) -> Result<u64, Refusal> {
 
 /// The number of the wallet's last packet, if this is the GET that it may repeat.
 async fn repeated(node: &Node, wish: &Wish, now_s: u64) -> Result<Option<u64>, Refusal> {
+    if node.store.payer_of(wish.wallet).is_none() {
+        return Ok(None);
+    }
     let readers = node.store.readers();
     let permitted = subscriptions::permitted(readers, wish.wallet).await.map_err(inside)?;
     let is_it = permitted.is_some_and(|permitted| {

@@ -1,0 +1,147 @@
+//! What a statement covers, and whom it holds up.
+
+use alloy::{primitives::keccak256, signers::local::PrivateKeySigner};
+use minus_bindings::escrow_domain;
+use minus_protocol::{Carriage, Tariff, add_message, due};
+
+use super::{super::testing, *};
+use crate::store::{
+    Store,
+    arrivals::{self, Arrival},
+    packets::STATEMENT_PACKETS_MAX,
+};
+
+const OPERATOR: Address = Address::repeat_byte(7);
+const STORED_AT: u64 = 1_000;
+
+fn lane() -> Lane {
+    let deposit = Amount::from_base_units(1_000_000_000_000).expect("small");
+    Lane { deposit, ..Lane::default() }
+}
+
+fn arrival(wallet: Address, payer: Address, number: u64, tariff: Tariff) -> Arrival {
+    let id = keccak256([wallet.as_slice(), &number.to_be_bytes()].concat());
+    Arrival {
+        wallet,
+        payer,
+        id,
+        packet: vec![0; length(number)].into(),
+        now_s: STORED_AT,
+        relay: None,
+        own_operator: OPERATOR,
+        tariff_version: 1,
+        tariff,
+        lane: lane(),
+        retention_s: 100,
+        customer_credit: Amount::ZERO,
+        customer_quota: u64::MAX,
+    }
+}
+
+/// Lengths that differ, so that a packet left out or counted twice is seen in the sum.
+fn length(number: u64) -> usize {
+    usize::try_from(100 + number % 97).expect("small")
+}
+
+#[tokio::test]
+async fn a_bill_of_the_future_does_not_hold_up_another_wallet() {
+    let (store, _folder) = testing::store().await;
+    let wallets = [Address::repeat_byte(1), Address::repeat_byte(2)];
+    let unpaid = |issued: &Issued| matches!(issued, Issued::Statement(_));
+    let issued = store.writer().write(move |connection| {
+        Box::pin(async move {
+            let payer = Address::repeat_byte(9);
+            for wallet in wallets {
+                customers::entrust(connection, wallet, payer, Amount::ZERO, lane(), 1).await?;
+                arrivals::store_many(connection, &[arrival(wallet, payer, 0, Tariff::default())]).await?;
+            }
+            let [first, second] = wallets;
+            Ok([
+                issue(connection, first, 1, None, 1_000).await?,
+                issue(connection, second, 1, None, 1_000 + PATIENCE_S - 1).await?,
+                issue(connection, second, 1, None, 500).await?,
+            ])
+        })
+    });
+    let [first, held, after_the_clock_went_back] = issued.await.expect("the books are in order");
+    assert!(unpaid(&first) && matches!(held, Issued::Held));
+    assert!(unpaid(&after_the_clock_went_back), "{after_the_clock_went_back:?}");
+}
+
+/// Laws 9 and 11 over a backlog longer than a statement: whatever the client claims to have, each covers the next packets,
+/// none twice and none left out, and the last total is what one statement over all of them would say.
+#[tokio::test]
+async fn a_long_backlog_is_billed_in_bounded_statements_that_add_up() {
+    const BEYOND_THE_LAST: u64 = 100;
+    let a_statement = u64::from(STATEMENT_PACKETS_MAX);
+    let count = 2 * a_statement + BEYOND_THE_LAST;
+    let tariff = Tariff { delivery: 3 << 20, relay: 1 << 20, storing: 86_400 << 10 };
+    let wallet = Address::repeat_byte(1);
+    let payer = PrivateKeySigner::random();
+    let (store, _folder) = testing::store().await;
+    let address = payer.address();
+    let stored = store.writer().write(move |connection| {
+        Box::pin(async move {
+            customers::entrust(connection, wallet, address, Amount::ZERO, lane(), 1).await?;
+            let arrivals: Vec<_> = (1..=count).map(|number| arrival(wallet, address, number, tariff)).collect();
+            arrivals::store_many(connection, &arrivals).await
+        })
+    });
+    let new = |stored: &arrivals::Stored| matches!(stored, arrivals::Stored::New { .. });
+    assert!(stored.await.expect("the books are in order").iter().all(new));
+
+    let mut lines = Vec::new();
+    let mut covered = 0;
+    for (round, through) in [(1, a_statement), (2, 2 * a_statement), (3, count)] {
+        let now_s = STORED_AT + 10 * round;
+        let statement = claim_everything(&store, wallet, now_s).await;
+        for number in covered + 1..=through {
+            let bytes = u64::try_from(length(number)).expect("small");
+            let carriage = Carriage { bytes, stored_at: STORED_AT, tariff_version: 1, relayed_in: false };
+            add_message(&mut lines, |_| Some(tariff), &carriage, now_s, false).expect("in range");
+        }
+        assert_eq!((statement.number, statement.through, statement.at), (round, through, now_s));
+        assert_eq!(statement.lines, lines);
+        assert_eq!(statement.total, due(&lines).expect("in range"));
+        pay(&store, &payer, &statement).await;
+        covered = through;
+    }
+    let after = store.writer().write(move |connection| {
+        Box::pin(async move {
+            let account = customers::account(&mut *connection, address).await?.ok_or(StoreError::Corrupt("account"))?;
+            Ok((issue(connection, wallet, u64::MAX, None, 2_000).await?, account))
+        })
+    });
+    let (issued, account) = after.await.expect("readable");
+    assert!(matches!(issued, Issued::Nothing), "{issued:?}");
+    assert_eq!((account.reserved, account.stored_bytes), (Amount::ZERO, 0));
+    assert_eq!(account.vouchered, due(&lines).expect("in range"));
+}
+
+async fn claim_everything(store: &Store, wallet: Address, now_s: u64) -> Statement {
+    let issuing = store
+        .writer()
+        .write(move |connection| Box::pin(async move { issue(connection, wallet, u64::MAX, None, now_s).await }));
+    match issuing.await.expect("the books are in order") {
+        Issued::Statement(statement) => statement,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn pay(store: &Store, payer: &PrivateKeySigner, statement: &Statement) {
+    let domain = escrow_domain(1, OPERATOR);
+    let offered = Acknowledgement {
+        command: keccak256(statement.number.to_be_bytes()),
+        now_s: statement.at,
+        wallet: statement.wallet,
+        statement: statement.number,
+        voucher: SignedVoucher::sign(payer.address(), OPERATOR, statement.total, &domain, payer),
+        signer_authorized: true,
+        lane: lane(),
+        own_operator: OPERATOR,
+    };
+    let paying =
+        store.writer().write(move |connection| Box::pin(async move { acknowledge(connection, &offered).await }));
+    let booked = paying.await.expect("the books are in order");
+    assert_eq!(booked, Acknowledged::Yes { total: statement.total, through: statement.through });
+}
