@@ -28,6 +28,9 @@ use crate::world::network::{Network, Operator, TOKEN};
 /// Prepaid on each lane: no run comes near it, so that money is accounted for and never in the way.
 const PREPAID_TOKENS: u128 = 100_000_000;
 
+/// Bytes that may wait for the one payer of all wallets: nobody acknowledges here, and no run comes near it.
+const CUSTOMER_QUOTA: u64 = 1 << 40;
+
 /// How long a route's signature may be carried.
 const ROUTE_VALID_S: u64 = 86_400;
 
@@ -71,7 +74,8 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Defaults instead of what suits tests; no limit that money sets; no settler, which would only wait.
+    /// Defaults instead of what suits tests; no limit that money or one payer's quota sets; no settler,
+    /// which would only wait.
     fn configure(operator: &Operator) -> Result<()> {
         let file = operator.node_config();
         let text = std::fs::read_to_string(&file)?;
@@ -79,7 +83,8 @@ impl Stage {
             ["settler_url", "retention", "voucher_interval", "poll_interval", "customer_credit", "relay_credit"];
         let kept: Vec<&str> = text.lines().filter(|line| !replaced.iter().any(|name| line.starts_with(name))).collect();
         let credit = PREPAID_TOKENS * TOKEN;
-        let more = format!("customer_credit = \"{credit}\"\nrelay_credit = \"{credit}\"\n");
+        let more =
+            format!("customer_credit = \"{credit}\"\nrelay_credit = \"{credit}\"\ncustomer_quota = {CUSTOMER_QUOTA}\n");
         Ok(std::fs::write(file, kept.join("\n") + "\n" + &more)?)
     }
 
