@@ -5,6 +5,7 @@
 //! - [`config`], [`keystore`]: settings and wallets
 //! - [`client`]: [`Client`], everything below in one value
 //! - [`money`]: prepay, withdraw, balance
+//! - [`mandate`]: what may be charged while nobody is there to sign
 //! - [`entrust`]: route on chain, account at the agent
 //! - [`send`]: files and texts to any wallet (`parcel`, [`content`], [`access`])
 //! - [`listen`]: receive durably, check, sign, acknowledge ([`meter`], [`assemble`], [`file_name`])
@@ -31,6 +32,7 @@ pub mod file_name;
 pub mod guard;
 pub mod keystore;
 pub mod listen;
+pub mod mandate;
 pub mod meter;
 pub mod money;
 mod parcel;
@@ -45,6 +47,7 @@ pub use error::{Error, ExitCode};
 pub use events::{ListenEvent, ListenSink, Progress, ProgressSink, silent};
 pub use keystore::{Keystore, WalletEntry};
 pub use listen::{ListenOptions, ListenSummary, Stop};
+pub use mandate::{MandateOptions, MandateReport};
 pub use money::{BalanceReport, PrepayOptions, PrepayReport, WithdrawOptions, WithdrawReport};
 pub use parcel::Item;
 pub use send::{SendOptions, SendReport, SentItem};

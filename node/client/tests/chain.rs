@@ -8,7 +8,8 @@ mod world;
 use alloy::primitives::Address;
 use minus_bindings::Amount;
 use minus_client::{
-    Client, EntrustOptions, Error, ExitCode, Identity, PrepayOptions, WithdrawOptions, WithdrawReport, silent,
+    Client, EntrustOptions, Error, ExitCode, Identity, MandateOptions, PrepayOptions, WithdrawOptions, WithdrawReport,
+    silent,
 };
 use world::agent::Agent;
 use world::{World, key};
@@ -71,6 +72,36 @@ async fn prepays_and_withdraws_after_the_notice() {
     assert_eq!((balance.tokens, balance.reserve), (Amount::ZERO, tokens("93.499999")));
     let lane = client.chain().lane(payer, payee).await.unwrap();
     assert_eq!((lane.deposit, lane.thawing), (tokens("6.500001"), Amount::ZERO));
+}
+
+#[tokio::test]
+async fn a_mandate_is_given_raised_and_taken_back() {
+    let world = World::new().await;
+    let client = world.client("alice").await;
+    let (payer, payee) = (key(1).address(), key(2).address());
+    let mandate = MandateOptions { payee, daily_cap: tokens("1"), accrual_cap: tokens("3"), valid_for_s: 90 * WEEK };
+    let refused = async |given: &MandateOptions| client.set_mandate(&key(1), given, &silent()).await.unwrap_err();
+
+    assert_eq!(refused(&mandate).await.exit_code(), ExitCode::Refused, "no gas");
+    world.fund(payer, 10).await;
+    assert_eq!(refused(&MandateOptions { daily_cap: Amount::ZERO, ..mandate }).await.exit_code(), ExitCode::Usage);
+    let error = client.revoke_mandate(&key(1), payee, &silent()).await.unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::Refused, "there is none");
+    assert_eq!(client.mandate(payer, payee).await.unwrap().mandate.valid_until, 0);
+
+    let given = client.set_mandate(&key(1), &mandate, &silent()).await.unwrap();
+    assert_eq!((given.mandate.daily_cap, given.mandate.accrual_cap), (tokens("1"), tokens("3")));
+    assert_eq!((given.transactions.len(), given.paid_ahead), (1, Amount::ZERO));
+    let lower = refused(&MandateOptions { daily_cap: tokens("0.5"), ..mandate }).await;
+    assert!(lower.to_string().contains("only be raised"), "{lower}");
+    world.warp(WEEK).await;
+    let seen = client.mandate(payer, payee).await.unwrap();
+    assert_eq!((seen.mandate.chargeable, seen.transactions.len()), (tokens("3"), 0));
+
+    let ended = client.revoke_mandate(&key(1), payee, &silent()).await.unwrap();
+    assert!(ended.mandate.valid_until < given.mandate.valid_until);
+    world.warp(2 * WEEK).await;
+    assert_eq!(client.mandate(payer, payee).await.unwrap().mandate.chargeable, Amount::ZERO);
 }
 
 #[tokio::test]

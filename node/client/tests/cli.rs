@@ -186,7 +186,7 @@ fn refuses_what_cannot_be_meant() {
 fn the_help_is_as_it_was() {
     let desk = Desk::new();
     let mut help = String::new();
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 19] = [
         &[],
         &["wallet"],
         &["wallet", "new"],
@@ -195,6 +195,10 @@ fn the_help_is_as_it_was() {
         &["wallet", "import"],
         &["prepay"],
         &["withdraw"],
+        &["mandate"],
+        &["mandate", "set"],
+        &["mandate", "show"],
+        &["mandate", "revoke"],
         &["balance"],
         &["entrust"],
         &["nodes"],

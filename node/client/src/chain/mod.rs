@@ -1,9 +1,9 @@
 //! The chain, seen through one RPC endpoint at a time: which node serves whom at what price, what is on a lane, and
 //! the few transactions a customer sends. A light client: `eth_call` answers all but the history of a tariff.
 //!
-//! - [`reads`]: nodes, routes, lanes, balances
+//! - [`reads`]: nodes, routes, lanes, mandates, balances
 //! - [`schedule`]: which tariff was in force when, as a pure value
-//! - [`writes`]: deposit, thaw, withdraw, set a route
+//! - [`writes`]: deposit, thaw, withdraw, give a mandate, set a route
 //! - [`refusal`]: what a reverted call means, in words
 
 pub mod reads;
@@ -19,7 +19,7 @@ use alloy::signers::local::PrivateKeySigner;
 use minus_bindings::{Deployment, PrepaymentEscrow, RoutingTable, SettlementToken};
 use url::Url;
 
-pub use reads::{LaneState, NodeRecord, RouteRecord, TokenBalances};
+pub use reads::{LaneState, MandateState, NodeRecord, RouteRecord, TokenBalances};
 pub use schedule::Schedule;
 
 /// How long an endpoint may take to say which chain it serves, before the next one is tried.

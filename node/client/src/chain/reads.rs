@@ -70,6 +70,19 @@ pub struct LaneState {
     pub thaw_ends_at: u64,
 }
 
+/// A standing mandate as the escrow has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MandateState {
+    /// What accrues to the payee in a day.
+    pub daily_cap: Amount,
+    /// How much gathers at most while it does not charge.
+    pub accrual_cap: Amount,
+    /// The last second it bears charges, unix seconds; 0 if none was ever given.
+    pub valid_until: u64,
+    /// What could be charged now if the money is there.
+    pub chargeable: Amount,
+}
+
 /// What an address holds outside the escrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenBalances {
@@ -129,6 +142,17 @@ impl Chain {
             paid: Amount::from(found._0.paid),
             thawing: Amount::from(found._1.amount),
             thaw_ends_at: found._1.endsAt,
+        })
+    }
+
+    /// The mandate that `payer` gave `payee`.
+    pub async fn mandate(&self, payer: Address, payee: Address) -> Result<MandateState, ChainError> {
+        let found = self.ask(self.escrow().mandate(payer, payee).call()).await?;
+        Ok(MandateState {
+            daily_cap: Amount::from(found._0.dailyCap),
+            accrual_cap: Amount::from(found._0.accrualCap),
+            valid_until: found._0.validUntil,
+            chargeable: Amount::from(found.chargeable),
         })
     }
 

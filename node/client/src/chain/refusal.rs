@@ -48,6 +48,9 @@ fn explain(revert: &ContractRevert) -> String {
             format!("the notice period runs until unix time {}; withdraw then", error.endsAt)
         }
         ContractRevert::Escrow(EscrowErrors::NothingThawing(_)) => "nothing is thawing on that lane".to_owned(),
+        ContractRevert::Escrow(EscrowErrors::MandateReduced(_)) => {
+            "a mandate in force can only be raised; to lower it, revoke it and give another when it is over".to_owned()
+        }
         ContractRevert::Escrow(EscrowErrors::ZeroAmount(_)) => "an amount of zero moves nothing".to_owned(),
         ContractRevert::Routing(RoutingErrors::NoRoute(error)) => {
             format!("{} has no route: it was not entrusted to any agent", error.wallet)

@@ -116,6 +116,33 @@ impl Chain {
         self.transact(escrow.withdraw(payee, to), progress).await
     }
 
+    /// Gives `payee` leave to charge, or raises what it may.
+    pub async fn set_mandate(
+        &self,
+        payer: &PrivateKeySigner,
+        payee: Address,
+        caps: (Amount, Amount),
+        valid_until: u64,
+        progress: &ProgressSink,
+    ) -> Result<B256, ChainError> {
+        let provider = self.signing(payer);
+        let escrow = PrepaymentEscrow::new(self.deployment.escrow, &provider);
+        let (daily, accrual) = caps;
+        self.transact(escrow.setMandate(payee, daily.to_u96(), accrual.to_u96(), valid_until), progress).await
+    }
+
+    /// Ends a mandate after the notice.
+    pub async fn revoke_mandate(
+        &self,
+        payer: &PrivateKeySigner,
+        payee: Address,
+        progress: &ProgressSink,
+    ) -> Result<B256, ChainError> {
+        let provider = self.signing(payer);
+        let escrow = PrepaymentEscrow::new(self.deployment.escrow, &provider);
+        self.transact(escrow.revokeMandate(payee), progress).await
+    }
+
     /// Carries a wallet's signed route to the table; `carrier` pays the gas.
     pub async fn set_route(
         &self,

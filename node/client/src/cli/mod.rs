@@ -8,6 +8,7 @@ pub mod bars;
 pub mod completions;
 pub mod entrust;
 pub mod listen;
+pub mod mandate;
 pub mod nodes;
 pub mod output;
 pub mod prepay;
@@ -94,6 +95,8 @@ pub enum Command {
     Prepay(prepay::PrepayArgs),
     /// Give notice, and take tokens out of a lane when it has ended
     Withdraw(withdraw::WithdrawArgs),
+    /// Let an agent charge what you owe while you are away
+    Mandate(mandate::MandateArgs),
     /// Show what a wallet holds and what is on its lanes
     Balance(balance::BalanceArgs),
     /// Make a node the agent of a wallet
@@ -169,6 +172,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Error> {
         Command::Wallet(args) => wallet::run(context, &args),
         Command::Prepay(args) => prepay::run(context, &args).await,
         Command::Withdraw(args) => withdraw::run(context, &args).await,
+        Command::Mandate(args) => mandate::run(context, &args).await,
         Command::Balance(args) => balance::run(context, &args).await,
         Command::Entrust(args) => entrust::run(context, &args).await,
         Command::Nodes(args) => nodes::run(context, &args).await,

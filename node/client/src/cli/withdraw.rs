@@ -46,7 +46,7 @@ pub struct WithdrawArgs {
 }
 
 /// A unix time as people write it.
-fn moment(unix_s: u64) -> String {
+pub(super) fn moment(unix_s: u64) -> String {
     let moment = UNIX_EPOCH.checked_add(Duration::from_secs(unix_s));
     moment.map_or_else(|| format!("unix time {unix_s}"), |moment| humantime::format_rfc3339_seconds(moment).to_string())
 }
