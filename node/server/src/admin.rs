@@ -30,9 +30,9 @@ use crate::{
     process::Process,
     relay::{account, peers::FORWARDS_MAX},
     store::{
-        QUEUE_LENGTH_MAX, StoreError, charges, customers,
+        QUEUE_LENGTH_MAX, StoreError, customers,
         lines::{self, Book},
-        packets, peers, vouchers,
+        peers,
     },
 };
 
@@ -88,7 +88,7 @@ async fn ready(State(node): State<Arc<Node>>) -> Response {
     clippy::cast_precision_loss,
     reason = "gauges are floats; nothing is computed from them"
 )]
-fn gauge(value: u128) -> f64 {
+pub(crate) fn gauge(value: u128) -> f64 {
     value as f64
 }
 
@@ -99,9 +99,7 @@ fn count(value: usize) -> f64 {
 async fn metrics(State(node): State<Arc<Node>>) -> Result<String, StoreError> {
     let readers = node.store.readers();
     let metrics = &node.metrics;
-    metrics.packets_waiting.set(gauge(packets::count(readers).await?.into()));
-    metrics.vouchers_waiting.set(gauge(u128::try_from(vouchers::waiting(readers).await?).unwrap_or(0)));
-    metrics.charges_waiting.set(gauge(u128::try_from(charges::waiting(readers).await?).unwrap_or(0)));
+    // Few: of nodes that are registered only, and each has a bounded number.
     metrics.peer_sessions.set(gauge(peers::sessions(readers).await?.into()));
     let clock = clock::standing();
     let ahead_s = gauge(u128::from(clock.ahead_ms.unsigned_abs()) / 1_000);
@@ -109,10 +107,6 @@ async fn metrics(State(node): State<Arc<Node>>) -> Result<String, StoreError> {
     metrics.clock_jumps.set(gauge(clock.jumps.into()));
     metrics.view_fresh.set(gauge(node.view.is_fresh().into()));
     metrics.view_block.set(gauge(node.view.freshness().block.into()));
-    let accounts = customers::accounts(readers).await?;
-    let sum = |of: fn(&customers::Account) -> u128| accounts.iter().map(of).fold(0, u128::saturating_add);
-    metrics.reserved.set(gauge(sum(|account| account.reserved.base_units())));
-    metrics.fronted.set(gauge(sum(|account| account.fronted.base_units())));
     metrics.customer_credit.set(gauge(node.config.customer_credit.base_units()));
     metrics.relay_credit.set(gauge(node.config.relay_credit.base_units()));
     observe_limits(&node);

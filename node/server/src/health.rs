@@ -10,7 +10,7 @@ use std::{
 use alloy::primitives::Address;
 use serde::Serialize;
 
-use crate::{clock, node::Node, store::vouchers};
+use crate::{chain::view::Freshness, clock, node::Node};
 
 /// How often the node looks at itself: the precision of `since`.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -23,8 +23,10 @@ pub(crate) enum Ailment {
     Draining,
     /// The chain was never read to its head.
     ChainNeverSeen,
-    /// The chain was not read to its head for too long.
+    /// The chain was not read to its head for too long, or was reorganised and is being read again.
     ChainStale,
+    /// The same, and the endpoint asked last is of another chain: not a matter of waiting.
+    WrongChain,
     /// The routing table does not hold this node.
     NotRegistered,
     /// The routing table holds a tombstone for this node.
@@ -44,6 +46,30 @@ pub(crate) enum Ailment {
 }
 
 impl Ailment {
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Draining,
+        Self::ChainNeverSeen,
+        Self::ChainStale,
+        Self::WrongChain,
+        Self::NotRegistered,
+        Self::Retired,
+        Self::StoreUnreadable,
+        Self::StoreNotWritable,
+        Self::StoreStopped,
+        Self::ClockOff,
+        Self::KeyNotAuthorised,
+        Self::SettlerUnreachable,
+    ];
+
+    /// What a view that may not be acted on suffers from.
+    const fn of_view(freshness: &Freshness) -> Self {
+        match freshness {
+            Freshness { wrong_chain: true, .. } => Self::WrongChain,
+            Freshness { seen: false, .. } => Self::ChainNeverSeen,
+            Freshness { .. } => Self::ChainStale,
+        }
+    }
+
     /// Whether requests should go elsewhere while it lasts.
     const fn is_blocking(self) -> bool {
         !matches!(self, Self::KeyNotAuthorised | Self::SettlerUnreachable)
@@ -116,11 +142,7 @@ pub(crate) async fn look(node: &Node) -> Report {
     }
     let freshness = node.view.freshness();
     if !node.view.is_fresh() {
-        let ailment = match freshness.caught_up {
-            None => Ailment::ChainNeverSeen,
-            Some(_) => Ailment::ChainStale,
-        };
-        note(ailment, freshness.problem.as_deref().unwrap_or("still catching up"));
+        note(Ailment::of_view(&freshness), freshness.problem.as_deref().unwrap_or("still catching up"));
     }
     let own = node.view.node(node.address());
     match &own {
@@ -135,7 +157,7 @@ pub(crate) async fn look(node: &Node) -> Report {
             }
         }
     }
-    if vouchers::waiting(node.store.readers()).await.is_err() {
+    if node.store.read_something().await.is_err() {
         note(Ailment::StoreUnreadable, "the store cannot be read");
     }
     if node.store.writer().has_stopped() {
@@ -149,6 +171,10 @@ pub(crate) async fn look(node: &Node) -> Report {
     }
     if let Some(problem) = node.health.settler.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
         note(Ailment::SettlerUnreachable, problem);
+    }
+    for ailment in Ailment::ALL {
+        let is_present = present.iter().any(|(other, _)| *other == ailment);
+        node.metrics.unwell.of(ailment).set(if is_present { 1.0 } else { 0.0 });
     }
     let reasons = node.health.remember(present, clock::now_s());
     let ready = !reasons.iter().any(|reason| reason.blocking);
@@ -164,6 +190,16 @@ pub(crate) fn is_live(node: &Node) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reorganised_chain_was_seen_and_a_wrong_one_is_called_so() {
+        let never = Freshness::default();
+        assert_eq!(Ailment::of_view(&never), Ailment::ChainNeverSeen);
+        let reorganised = Freshness { seen: true, ..never.clone() };
+        assert_eq!(Ailment::of_view(&reorganised), Ailment::ChainStale);
+        assert_eq!(Ailment::of_view(&Freshness { wrong_chain: true, ..never }), Ailment::WrongChain);
+        assert_eq!(Ailment::of_view(&Freshness { wrong_chain: true, ..reorganised }), Ailment::WrongChain);
+    }
 
     #[test]
     fn a_reason_keeps_its_beginning_and_is_forgotten_with_its_end() {

@@ -5,7 +5,7 @@
 //! - `agent` — what an agent decides (pure); `relay` — what a relay holds against agents
 //! - `store` — SQLite or PostgreSQL, one writer; `chain` — the view of routing table and escrow
 //! - `charging` — payers that are away; `handover` — vouchers and charges to the settler; `retention` — what expires; `egress` — connections to strangers
-//! - `admin`, `health`, `inspect`, `metrics`, `process` — for the operator
+//! - `admin`, `health`, `inspect`, `metrics`, `process`, `totals` — for the operator
 
 mod admin;
 mod agent;
@@ -27,6 +27,7 @@ mod process;
 mod relay;
 mod retention;
 mod store;
+mod totals;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -130,7 +131,9 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
     let key = NodeKey::open(&config.keystore, &Password::obtain(config.password_file.as_deref())?)?;
     std::fs::create_dir_all(&config.data_dir).map_err(file(&config.data_dir))?;
     let subscriptions = Arc::<Subscriptions>::default();
-    let (store, writer) = Store::open(&config.data_dir, config.database_url.as_ref(), Arc::clone(&subscriptions))
+    let metrics = Arc::<Metrics>::default();
+    let opened = (Arc::clone(&subscriptions), Arc::clone(&metrics));
+    let (store, writer) = Store::open(&config.data_dir, config.database_url.as_ref(), opened.0, opened.1)
         .await
         .map_err(|error| StartError::Store(error.to_string()))?;
     let newest = commands::newest(store.readers()).await.map_err(|error| StartError::Store(error.to_string()))?;
@@ -156,7 +159,7 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
     let stop = CancellationToken::new();
     let node = Arc::new(Node::new(Parts {
         view: Arc::new(view),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         stop: stop.clone(),
         config,
         deployment,
@@ -208,6 +211,7 @@ async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: J
     parts.spawn(charging::run(Arc::clone(&node)));
     parts.spawn(relay::collector::run(Arc::clone(&node)));
     parts.spawn(tidy_metrics(Arc::clone(&node)));
+    parts.spawn(totals::watch(Arc::clone(&node)));
     parts.spawn(relay::flusher::run(Arc::clone(&node)));
     let watch = tokio::spawn(health::watch(Arc::clone(&node)));
     parts.spawn(http::surface::serve(Arc::clone(&node), public, connections.clone()));

@@ -34,7 +34,8 @@ impl OpenView {
         routes: Vec<(Address, Address)>,
         lanes: Vec<(Address, Address)>,
     ) -> Result<(), StartError> {
-        let (store, _writer) = Store::open(data_dir, None, Arc::default()).await.map_err(store_error)?;
+        let (store, _writer) =
+            Store::open(data_dir, None, Arc::default(), Arc::default()).await.map_err(store_error)?;
         let routes = routes
             .chunks(ROWS_PER_COMMIT)
             .map(|chunk| Batch { routes: chunk.iter().copied().collect(), ..Batch::default() });
@@ -59,7 +60,8 @@ impl OpenView {
     /// # Errors
     /// When the store cannot be read.
     pub async fn open(data_dir: &Path) -> Result<Self, StartError> {
-        let (store, _writer) = Store::open(data_dir, None, Arc::default()).await.map_err(store_error)?;
+        let (store, _writer) =
+            Store::open(data_dir, None, Arc::default(), Arc::default()).await.map_err(store_error)?;
         let deployment = Deployment {
             chain_id: 0,
             reserve: Address::ZERO,

@@ -6,12 +6,15 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label as KeyLabel, Level,
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use minus_protocol::{Refusal, Status};
 
-use crate::{chain::reader::Flaw, egress::Cause, http::reason::Reason};
+use crate::{chain::reader::Flaw, egress::Cause, health::Ailment, http::reason::Reason};
 
 const METADATA: Metadata<'static> = Metadata::new("minus_node", Level::INFO, None);
 
 /// From half a millisecond, below which no commit is durable, to the timeouts of this node.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+/// Up to what the writer takes at once.
+const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 
 /// The values of a label, all known beforehand.
 pub(crate) trait Label: Copy + PartialEq + 'static {
@@ -42,6 +45,14 @@ impl Label for Reason {
 
     fn value(self) -> String {
         self.word().to_owned()
+    }
+}
+
+impl Label for Ailment {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn value(self) -> String {
+        serde_json::to_value(self).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
     }
 }
 
@@ -270,6 +281,8 @@ instruments! {
     histograms {
         deposit_seconds "minus_deposit_seconds" SECONDS "From a packet's last byte to its 202, as agent.";
         forward_seconds "minus_forward_seconds" SECONDS "From a packet's last byte to its answer, as relay.";
+        commit_seconds "minus_commit_seconds" SECONDS "One transaction of the writer, its commit included.";
+        batch_writes "minus_batch_writes" COUNTS "Writes in one transaction.";
         statement_seconds "minus_statement_seconds" SECONDS "Issuing one statement.";
     }
     counter_families {
@@ -285,6 +298,7 @@ instruments! {
     gauge_families {
         limit_used[limit: Limit] "minus_limit_used" "How much of a limit is used; of one per address, by the busiest.";
         limit_max[limit: Limit] "minus_limit_max" "The limit.";
+        unwell[reason: Ailment] "minus_unwell" "1 while /health/ready lists this reason, to the precision of its looks.";
     }
     labelled_gauges {
         relay_exposure[peer] "minus_relay_exposure_base_units" "What an agent owes this relay without a voucher.";
@@ -292,6 +306,12 @@ instruments! {
         relay_in_vain[peer] "minus_relay_duplicates_in_vain_bytes" "Bytes an agent called duplicates that this relay cannot explain.";
         relay_disputes[peer] "minus_relay_disputes" "How often an agent was found to count less than this relay.";
         build_info[version] "minus_build_info" "1, with the version of the program.";
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     check::{Misfit, Range},
     events::{Key, News},
-    reader::{Endpoint, ReaderError},
+    reader::{Endpoint, Flaw, ReaderError},
     rounds::ROUND_SPACING,
     rpc::Header,
     tables::Batch,
@@ -70,6 +70,7 @@ impl Follower {
                 Ok((place, block)) => {
                     self.view.set_freshness(|freshness| {
                         freshness.caught_up = Some(started);
+                        (freshness.seen, freshness.wrong_chain) = (true, false);
                         freshness.block = block;
                         freshness.problem = None;
                     });
@@ -84,7 +85,11 @@ impl Follower {
                 Err(error) => {
                     tracing::warn!(%error, "the chain could not be followed");
                     self.metrics.chain_failures.increment(1);
-                    self.view.set_freshness(|freshness| freshness.problem = Some(error.to_string()));
+                    let is_wrong = matches!(&error, ViewError::Reader(error) if error.flaw() == Some(Flaw::WrongChain));
+                    self.view.set_freshness(|freshness| {
+                        freshness.wrong_chain = is_wrong;
+                        freshness.problem = Some(error.to_string());
+                    });
                 }
             }
             self.view.rounds.end(succeeded);

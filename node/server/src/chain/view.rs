@@ -50,6 +50,10 @@ pub(crate) enum ViewError {
 pub(crate) struct Freshness {
     /// When the chain was last asked for its head by a round that then reached it.
     pub(crate) caught_up: Option<Instant>,
+    /// Whether that was ever so since the start; a reorganisation empties `caught_up` and not this.
+    pub(crate) seen: bool,
+    /// Whether the last round ended at an endpoint of another chain.
+    pub(crate) wrong_chain: bool,
     /// The block it was at.
     pub(crate) block: u64,
     /// What kept it last.

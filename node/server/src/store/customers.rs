@@ -109,6 +109,17 @@ pub(crate) async fn account<'e>(
     row.map(account_of).transpose()
 }
 
+/// What all accounts together have reserved, and what is fronted for them, in base units.
+pub(crate) async fn totals<'e>(executor: impl sqlx::AnyExecutor<'e> + 'e) -> Result<(u128, u128), StoreError> {
+    let mut rows = sqlx::query_as::<_, (String, String)>("select reserved, fronted from accounts").fetch(executor);
+    let (mut reserved, mut fronted) = (0_u128, 0_u128);
+    while let Some((of_account, for_account)) = rows.try_next().await? {
+        reserved = reserved.saturating_add(amount(&of_account)?.base_units());
+        fronted = fronted.saturating_add(Fronted(count(&for_account)?).base_units());
+    }
+    Ok((reserved, fronted))
+}
+
 /// Every account, for the operator's eyes.
 pub(crate) async fn accounts<'e>(executor: impl sqlx::AnyExecutor<'e>) -> Result<Vec<Account>, StoreError> {
     let rows: Vec<AccountRow> = sqlx::query_as(

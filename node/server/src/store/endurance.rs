@@ -143,7 +143,7 @@ async fn what_postgresql_acknowledged_survives_its_death() {
     let url = server.database().await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = testing::open(folder.path(), Some(&url)).await;
-    let second = Store::open(folder.path(), Some(&url), std::sync::Arc::default()).await;
+    let second = Store::open(folder.path(), Some(&url), std::sync::Arc::default(), std::sync::Arc::default()).await;
     assert!(matches!(second, Err(StoreError::Taken)), "one node at a time");
     entrust(&store).await;
 

@@ -53,7 +53,7 @@ use self::{
     database::{Database, Kind},
     payers::Payers,
 };
-use crate::{clock, config::DatabaseUrl, http::subscribe::Subscriptions};
+use crate::{clock, config::DatabaseUrl, http::subscribe::Subscriptions, metrics::Metrics};
 
 pub(crate) use sqlx::AnyConnection as Connection;
 pub(crate) use writer::{QUEUE_LENGTH_MAX, Writer};
@@ -101,6 +101,7 @@ impl Store {
         folder: &Path,
         url: Option<&DatabaseUrl>,
         subscriptions: Arc<Subscriptions>,
+        metrics: Arc<Metrics>,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let database = Database::at(folder, url)?;
         let mut connection = database.writer().await?;
@@ -110,7 +111,7 @@ impl Store {
         }
         let payers = Arc::new(Payers::new(customers::payers(&mut connection).await?));
         let readers = database.readers().await?;
-        let (writer, task) = Writer::start(database, connection, subscriptions);
+        let (writer, task) = Writer::start(database, connection, subscriptions, metrics);
         Ok((Self { readers, writer, payers }, task))
     }
 
@@ -133,6 +134,12 @@ impl Store {
     /// Why nothing can be written at the moment, if so. What was acknowledged is safe all the same.
     pub(crate) fn problem(&self) -> Option<String> {
         self.writer.problem()
+    }
+
+    /// Reads one row, to learn whether anything can be read.
+    pub(crate) async fn read_something(&self) -> Result<(), StoreError> {
+        sqlx::query("select at from pulse where id = 1").fetch_optional(&self.readers).await?;
+        Ok(())
     }
 
     /// For reading only; sees what is committed.

@@ -26,7 +26,7 @@ pub(crate) async fn store() -> (Store, tempfile::TempDir) {
 
 /// The store in that folder, or at that URL.
 pub(crate) async fn open(folder: &Path, url: Option<&DatabaseUrl>) -> Store {
-    let (store, _task) = Store::open(folder, url, Arc::default()).await.expect("the store opens");
+    let (store, _task) = Store::open(folder, url, Arc::default(), Arc::default()).await.expect("the store opens");
     store
 }
 

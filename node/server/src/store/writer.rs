@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use metrics::Counter;
 use sqlx::{Connection as _, Executor};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -23,7 +24,10 @@ use super::{
     packets::Waiting,
     transaction::{Finish, Outcomes, Work, transact},
 };
-use crate::http::subscribe::Subscriptions;
+use crate::{
+    http::subscribe::Subscriptions,
+    metrics::{Limit, Metrics},
+};
 
 /// Writes waiting at most. With packets of a mebibyte this bounds the memory held by the queue.
 pub(crate) const QUEUE_LENGTH_MAX: usize = 256;
@@ -49,6 +53,7 @@ type Problem = Arc<Mutex<Option<String>>>;
 pub(crate) struct Writer {
     queue: mpsc::Sender<Job>,
     problem: Problem,
+    turned_away: Counter,
 }
 
 impl Writer {
@@ -56,17 +61,20 @@ impl Writer {
         database: Database,
         connection: Connection,
         subscriptions: Arc<Subscriptions>,
+        metrics: Arc<Metrics>,
     ) -> (Self, JoinHandle<()>) {
         let (queue, jobs) = mpsc::channel(QUEUE_LENGTH_MAX);
         let problem = Problem::default();
+        let turned_away = metrics.limit_reached.of(Limit::WriterQueue).clone();
         let task = Task {
             database,
             connection: Some(connection),
             subscriptions,
+            metrics,
             problem: Arc::clone(&problem),
             probed_at: Instant::now(),
         };
-        (Self { queue, problem }, tokio::spawn(task.run(jobs)))
+        (Self { queue, problem, turned_away }, tokio::spawn(task.run(jobs)))
     }
 
     /// Stores a packet in the next transaction and answers after its commit. A subscription of its wallet hears of it
@@ -120,7 +128,10 @@ impl Writer {
 
     fn try_queue(&self, job: Job) -> Result<(), StoreError> {
         self.queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Busy,
+            mpsc::error::TrySendError::Full(_) => {
+                self.turned_away.increment(1);
+                StoreError::Busy
+            }
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
         })
     }
@@ -208,6 +219,7 @@ struct Task {
     /// None while the database cannot be reached.
     connection: Option<Connection>,
     subscriptions: Arc<Subscriptions>,
+    metrics: Arc<Metrics>,
     problem: Problem,
     probed_at: Instant,
 }
@@ -260,7 +272,11 @@ impl Task {
             return;
         }
         let mut outcomes = Outcomes::default();
+        let began = Instant::now();
+        let writes = u32::try_from(works.len() + arrivals.len()).unwrap_or(u32::MAX);
         let committed = self.commit(works, &arrivals, &mut outcomes).await;
+        self.metrics.commit_seconds.record(began.elapsed());
+        self.metrics.batch_writes.record(writes);
         let full = outcomes.stored.iter().find_map(|stored| match stored {
             Err(StoreError::Database(error)) => Some(error.to_string()),
             _ => None,
