@@ -185,8 +185,8 @@ impl Arrival {
 async fn seen(connection: &mut Connection, arrivals: &[Arrival]) -> Result<HashSet<B256>, StoreError> {
     static SELECT: LazyLock<Rows> = LazyLock::new(|| Rows::new("select id from seen_packets where id in (", 1, ")"));
     let mut seen = HashSet::new();
-    for (text, group) in SELECT.split(arrivals) {
-        let query = group.iter().fold(sqlx::query_scalar(text), |query, arrival| query.bind(arrival.id.to_vec()));
+    for (text, group) in SELECT.cover(arrivals) {
+        let query = group.fold(sqlx::query_scalar(text), |query, arrival| query.bind(arrival.id.to_vec()));
         let rows: Vec<Vec<u8>> = query.fetch_all(&mut *connection).await?;
         for id in rows {
             seen.insert(hash(&id)?);
@@ -197,7 +197,8 @@ async fn seen(connection: &mut Connection, arrivals: &[Arrival]) -> Result<HashS
 
 async fn insert(connection: &mut Connection, kept: &mut [Kept<'_>]) -> Result<(), StoreError> {
     static PACKETS: LazyLock<Rows> = LazyLock::new(|| Rows::new("insert into packets values", 7, ""));
-    static SEEN: LazyLock<Rows> = LazyLock::new(|| Rows::new("insert into seen_packets values", 2, ""));
+    static SEEN: LazyLock<Rows> =
+        LazyLock::new(|| Rows::new("insert into seen_packets values", 2, "on conflict do nothing"));
     for (text, group) in PACKETS.split(kept) {
         let mut query = sqlx::query(text);
         for Kept { arrival, seq, reserve } in group {
@@ -214,7 +215,7 @@ async fn insert(connection: &mut Connection, kept: &mut [Kept<'_>]) -> Result<()
     }
     // Neighbours in the index one after the other.
     kept.sort_unstable_by_key(|kept| kept.arrival.id);
-    for (text, group) in SEEN.split(kept) {
+    for (text, group) in SEEN.cover(kept) {
         let mut query = sqlx::query(text);
         for Kept { arrival, .. } in group {
             query = query.bind(arrival.id.to_vec()).bind(integer(arrival.now_s)?);

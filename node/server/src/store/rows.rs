@@ -27,6 +27,20 @@ impl Rows {
         Self { texts: std::array::from_fn(text) }
     }
 
+    /// The rows in chunks of at most the largest size, the last row of a chunk repeated until there is a statement for so
+    /// many: for statements to which a repetition changes nothing. One trip to the database where `split` needs several.
+    pub(super) fn cover<'a, T>(
+        &'a self,
+        rows: &'a [T],
+    ) -> impl Iterator<Item = (AssertSqlSafe<Arc<str>>, impl Iterator<Item = &'a T>)> {
+        rows.chunks(1 << (SIZES - 1)).filter_map(|chunk| {
+            let size = chunk.len().next_power_of_two();
+            let power = usize::try_from(size.checked_ilog2()?).ok()?;
+            let repeated = std::iter::repeat(chunk.last()?);
+            Some((AssertSqlSafe(Arc::clone(&self.texts[power])), chunk.iter().chain(repeated).take(size)))
+        })
+    }
+
     /// The rows in groups that there is a statement for, each with it.
     pub(super) fn split<'a, T>(
         &'a self,
@@ -44,6 +58,23 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_covered_chunk_repeats_its_last_row_until_a_statement_fits() {
+        let statement = Rows::new("select * from t where id in (", 1, ")");
+        for length in 0..200_usize {
+            let rows: Vec<_> = (0..length).collect();
+            let mut covered = Vec::new();
+            for (text, chunk) in statement.cover(&rows) {
+                let chunk: Vec<_> = chunk.copied().collect();
+                assert_eq!(text.0.matches('$').count(), chunk.len());
+                covered.extend(chunk);
+            }
+            covered.dedup();
+            assert_eq!(covered, rows);
+            assert_eq!(statement.cover(&rows).count(), length.div_ceil(64));
+        }
+    }
 
     #[test]
     fn every_row_is_in_one_group_and_every_group_has_its_parameters() {
