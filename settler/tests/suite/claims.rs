@@ -127,7 +127,8 @@ async fn a_bad_row_never_stops_a_good_one() {
 
     // The payer makes good for it, with the same total.
     settler.record(world.voucher(&bad, "0.000001")).await;
-    assert_eq!(settler.claim_now().await.confirmed, 1);
+    // The settler may have claimed it before it was asked again: then this question finds nothing left to do.
+    assert_eq!(settler.claim_now().await.held, 0);
     assert_eq!(world.paid(&bad).await, tokens("0.000001"));
     settler.end().await;
 }
