@@ -40,6 +40,9 @@ const CONNECTING_MAX: usize = 32;
 /// Read at once from one connection: some tens of events.
 const READ_BYTES: usize = 64 << 10;
 
+/// Numbers of the messages of all runs: a body that came before would be acknowledged as a duplicate and not delivered.
+static NEXT_MESSAGE: AtomicU64 = AtomicU64::new(0);
+
 /// How hard, how long.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -96,7 +99,6 @@ struct Run {
     /// For each channel, when its undelivered messages were posted. A channel's events come in the order of its posts;
     /// where two posts cross on the way, their times are swapped, on every side alike.
     posted: Vec<Mutex<VecDeque<Instant>>>,
-    next: AtomicU64,
     acknowledged: AtomicU64,
     delivered: AtomicU64,
     refused: AtomicU64,
@@ -123,7 +125,6 @@ pub fn run(side: &Arc<dyn Side>, plan: &Plan) -> Result<Outcome> {
         window: OnceLock::new(),
         under_way: Semaphore::new(UNDER_WAY_MAX),
         posted: (0..side.channels()).map(|_| Mutex::default()).collect(),
-        next: AtomicU64::new(0),
         acknowledged: AtomicU64::new(0),
         delivered: AtomicU64::new(0),
         refused: AtomicU64::new(0),
@@ -350,7 +351,7 @@ async fn publish(run: &Run, window: Window, publisher: usize, shared: &Shared) -
         }
         let channel = random.random_range(0..run.side.channels());
         request.clear();
-        run.side.post(channel, run.next.fetch_add(1, Ordering::Relaxed), &mut request);
+        run.side.post(channel, NEXT_MESSAGE.fetch_add(1, Ordering::Relaxed), &mut request);
         let waiting = || run.posted[channel].lock().unwrap_or_else(PoisonError::into_inner);
         if run.plan.listening {
             permit.forget();
