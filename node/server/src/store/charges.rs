@@ -10,6 +10,7 @@ use super::{
     convert::{address, amount, amount_column, integer, unsigned},
     customers,
     lines::{self, Book},
+    outbox::{Outbox, Signed},
     packets,
 };
 use crate::agent::{
@@ -18,15 +19,8 @@ use crate::agent::{
     statement,
 };
 
-type Row = (Vec<u8>, Vec<u8>, String, Vec<u8>);
-
-fn charge((payer, payee, cumulative, signature): Row) -> Result<SignedCharge, StoreError> {
-    Ok(SignedCharge {
-        payer: address(&payer)?,
-        payee: address(&payee)?,
-        cumulative: amount(&cumulative)?,
-        signature: signature.try_into().map_err(|_| StoreError::Corrupt("signature"))?,
-    })
+fn charge(Signed { payer, payee, cumulative, signature }: Signed) -> SignedCharge {
+    SignedCharge { payer, payee, cumulative, signature }
 }
 
 /// Some payers beyond `after` for whom something is stored, in order, with when they were last heard of and charged.
@@ -119,32 +113,17 @@ pub(crate) async fn outbox<'e>(
     after: (Address, Address),
     count_max: u32,
 ) -> Result<Vec<SignedCharge>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "select payer, payee, cumulative, signature from charges
-         where handed_over = 0 and (payer, payee) > ($1, $2) order by payer, payee limit $3",
-    )
-    .bind(after.0.to_vec())
-    .bind(after.1.to_vec())
-    .bind(i64::from(count_max))
-    .fetch_all(executor)
-    .await?;
-    rows.into_iter().map(charge).collect()
+    Ok(Outbox::Charges.rows(executor, after, count_max).await?.into_iter().map(charge).collect())
 }
 
 /// How many charges the settler does not have yet.
 pub(crate) async fn waiting<'e>(executor: impl sqlx::AnyExecutor<'e>) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar("select count(*) from charges where handed_over = 0").fetch_one(executor).await?)
+    Outbox::Charges.count(executor).await
 }
 
 /// The settler has exactly this one. A higher one that came meanwhile stays in the outbox.
 pub(crate) async fn handed_over(connection: &mut Connection, given: &SignedCharge) -> Result<(), StoreError> {
-    sqlx::query("update charges set handed_over = 1 where payer = $1 and payee = $2 and cumulative = $3")
-        .bind(given.payer.to_vec())
-        .bind(given.payee.to_vec())
-        .bind(amount_column(given.cumulative))
-        .execute(connection)
-        .await?;
-    Ok(())
+    Outbox::Charges.handed_over(connection, (given.payer, given.payee), given.cumulative).await
 }
 
 /// Forgets exactly this one.

@@ -11,8 +11,8 @@
 //! - `customers` — accounts and entrusted wallets
 //! - `statements` — issue a statement, accept its acknowledgement
 //! - `subscriptions` — what a browser may repeat
-//! - `charges` — the latest charge of each lane by a standing mandate
-//! - `vouchers` — the best voucher of each lane, and the outbox to the settler
+//! - `charges` — the latest charge of each lane by a standing mandate; `outbox` — what it shares with vouchers
+//! - `vouchers` — the best voucher of each lane, to be handed to the settler
 //! - `peers` — sessions, what is owed to relays, what is earned from agents
 //! - `commands` — what was obeyed once is not obeyed again
 //! - `chain` — the persisted view of the chain
@@ -30,6 +30,7 @@ mod endurance;
 pub(crate) mod lines;
 #[cfg(test)]
 mod model;
+mod outbox;
 pub(crate) mod packets;
 mod payers;
 pub(crate) mod peers;

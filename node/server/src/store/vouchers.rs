@@ -6,18 +6,12 @@ use minus_bindings::SignedVoucher;
 
 use super::{
     Connection, StoreError,
-    convert::{address, amount, amount_column},
+    convert::{amount, amount_column},
+    outbox::{Outbox, Signed},
 };
 
-type Row = (Vec<u8>, Vec<u8>, String, Vec<u8>);
-
-fn voucher((payer, payee, cumulative, signature): Row) -> Result<SignedVoucher, StoreError> {
-    Ok(SignedVoucher {
-        payer: address(&payer)?,
-        payee: address(&payee)?,
-        cumulative: amount(&cumulative)?,
-        signature: signature.try_into().map_err(|_| StoreError::Corrupt("signature"))?,
-    })
+fn voucher(Signed { payer, payee, cumulative, signature }: Signed) -> SignedVoucher {
+    SignedVoucher { payer, payee, cumulative, signature }
 }
 
 /// Keeps the voucher if it is the lane's best, to be handed over.
@@ -51,30 +45,15 @@ pub(crate) async fn outbox<'e>(
     after: (Address, Address),
     count_max: u32,
 ) -> Result<Vec<SignedVoucher>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "select payer, payee, cumulative, signature from vouchers
-         where handed_over = 0 and (payer, payee) > ($1, $2) order by payer, payee limit $3",
-    )
-    .bind(after.0.to_vec())
-    .bind(after.1.to_vec())
-    .bind(i64::from(count_max))
-    .fetch_all(executor)
-    .await?;
-    rows.into_iter().map(voucher).collect()
+    Ok(Outbox::Vouchers.rows(executor, after, count_max).await?.into_iter().map(voucher).collect())
 }
 
 /// How many vouchers the settler does not have yet.
 pub(crate) async fn waiting<'e>(executor: impl sqlx::AnyExecutor<'e>) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar("select count(*) from vouchers where handed_over = 0").fetch_one(executor).await?)
+    Outbox::Vouchers.count(executor).await
 }
 
 /// The settler has exactly this one. A better one that came meanwhile stays in the outbox.
 pub(crate) async fn handed_over(connection: &mut Connection, given: &SignedVoucher) -> Result<(), StoreError> {
-    sqlx::query("update vouchers set handed_over = 1 where payer = $1 and payee = $2 and cumulative = $3")
-        .bind(given.payer.to_vec())
-        .bind(given.payee.to_vec())
-        .bind(amount_column(given.cumulative))
-        .execute(connection)
-        .await?;
-    Ok(())
+    Outbox::Vouchers.handed_over(connection, (given.payer, given.payee), given.cumulative).await
 }
