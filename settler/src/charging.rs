@@ -1,8 +1,10 @@
 //! Charges as the planner sees them: like vouchers whose lane holds no more than the payer's mandate bears now.
 
+use alloy::eips::BlockId;
+use alloy::primitives::Address;
 use minus_bindings::{Amount, SignedVoucher};
 
-use crate::chain::MandateView;
+use crate::chain::{LaneQuestion, MandateView};
 use crate::sender::{Moment, SendError, Sender};
 use crate::store::{LaneView, OpenCharge, OpenVoucher};
 
@@ -20,35 +22,46 @@ pub enum Standing {
     Open(Box<OpenVoucher>),
 }
 
-/// Reads what a decision about a charge rests on.
+/// Reads what decisions about charges rest on.
 ///
 /// # Errors
 /// When the chain does not answer.
-pub async fn read(sender: &Sender, open: OpenCharge, moment: &Moment) -> Result<Standing, SendError> {
-    let charge = open.charge;
+pub async fn read(sender: &Sender, open: Vec<OpenCharge>, moment: &Moment) -> Result<Vec<Standing>, SendError> {
+    let lanes: Vec<(Address, Address)> = open.iter().map(|open| (open.charge.payer, open.charge.payee)).collect();
     // Whether the payee's delegate is still one, simulation tells; the payer's own word on its lane needs none.
-    let (view, _) = sender.chain.lane_view(charge.payer, charge.payee, charge.payer, moment.now).await?;
-    if view.paid >= charge.cumulative {
-        let deep = (moment.head.number + 1).saturating_sub(sender.confirmations);
-        // A node that keeps no old state shows it at the next look, when the present state is old enough.
-        if let Ok(paid) = sender.chain.lane_paid(charge.payer, charge.payee, Some(deep)).await
-            && paid >= charge.cumulative
-        {
-            return Ok(Standing::Paid { id: open.id, paid });
-        }
-    }
-    let mandate = sender.chain.mandate(charge.payer, charge.payee).await?;
-    Ok(Standing::Open(Box::new(OpenVoucher {
+    let own = |(payer, payee): &(Address, Address)| LaneQuestion { payer: *payer, payee: *payee, signer: *payer };
+    let questions: Vec<LaneQuestion> = lanes.iter().map(own).collect();
+    let views = sender.chain.lane_views(&moment.head, &questions, moment.now).await?;
+    let mandates = sender.chain.mandates(&moment.head, &lanes).await?;
+    let deep = (moment.head.number + 1).saturating_sub(sender.confirmations);
+    // A node that keeps no old state shows it at the next look, when the present state is old enough.
+    let deep_paid = match views.iter().zip(&open).any(|((view, _), open)| view.paid >= open.charge.cumulative) {
+        true => sender.chain.lanes_paid(BlockId::number(deep), &lanes).await.unwrap_or_default(),
+        false => Vec::new(),
+    };
+    let mut deep_paid = deep_paid.into_iter();
+    Ok(open
+        .into_iter()
+        .zip(views.into_iter().zip(mandates))
+        .map(|(open, ((view, _), mandate))| match deep_paid.next() {
+            Some(paid) if paid >= open.charge.cumulative => Standing::Paid { id: open.id, paid },
+            _ => Standing::Open(Box::new(as_voucher(open, borne(view, mandate)))),
+        })
+        .collect())
+}
+
+fn as_voucher(open: OpenCharge, view: LaneView) -> OpenVoucher {
+    OpenVoucher {
         id: open.id,
-        voucher: SignedVoucher::from_row(charge.payee, &charge.to_row()),
+        voucher: SignedVoucher::from_row(open.charge.payee, &open.charge.to_row()),
         signer: open.signer,
         recorded_at: open.recorded_at,
         retry_at: open.retry_at,
         asked: open.asked,
         held: open.held,
         closing_claimed_at: open.charged_at,
-        view: borne(view, mandate),
-    })))
+        view,
+    }
 }
 
 /// The lane as far as the mandate bears charges on it.

@@ -19,8 +19,10 @@ use crate::plan::{Policy, ROWS_MAX};
 pub struct Config {
     /// The deployments file.
     pub deployment: PathBuf,
-    /// The chain's endpoints; the first that answers is used.
+    /// The chain's endpoints.
     pub rpc_urls: Vec<Url>,
+    /// How many of them have to say the same where money is decided on; 0 is more than half.
+    pub rpc_quorum: usize,
     /// Key file of the gas key, which pays for transactions and should own nothing else.
     pub gas_keystore: PathBuf,
     /// File with its password; else `SETTLER_PASSWORD`, else the terminal.
@@ -47,6 +49,8 @@ pub struct Config {
     pub rows_per_batch: u64,
     /// The most to pay, 10^-9 of the native coin per gas. Never exceeded, not even for a lane that closes.
     pub fee_cap_gwei: u64,
+    /// Of that, the most to pay a block's builder.
+    pub tip_cap_gwei: u64,
     /// Blocks on top of a claim, its own included, before it counts.
     pub confirmations: u64,
     /// A transaction that is not mined after this many blocks is replaced with a higher fee.
@@ -66,6 +70,7 @@ impl Default for Config {
         Self {
             deployment: PathBuf::from("deployment.json"),
             rpc_urls: Vec::new(),
+            rpc_quorum: 0,
             gas_keystore: PathBuf::from("gas-key.json"),
             gas_password_file: None,
             database: "sqlite:settler.db".into(),
@@ -78,6 +83,7 @@ impl Default for Config {
             thaw_margin: Duration::from_secs(12 * 3_600),
             rows_per_batch: 250,
             fee_cap_gwei: 200,
+            tip_cap_gwei: 10,
             confirmations: 2,
             replace_after_blocks: 5,
             poll_interval: Duration::from_secs(2),
@@ -123,6 +129,7 @@ pub enum ConfigError {
 const FIELDS: &[&str] = &[
     "deployment",
     "rpc_urls",
+    "rpc_quorum",
     "gas_keystore",
     "gas_password_file",
     "database",
@@ -135,6 +142,7 @@ const FIELDS: &[&str] = &[
     "thaw_margin",
     "rows_per_batch",
     "fee_cap_gwei",
+    "tip_cap_gwei",
     "confirmations",
     "replace_after_blocks",
     "poll_interval",
@@ -168,6 +176,9 @@ impl Config {
         if self.rpc_urls.is_empty() {
             return Err(value("rpc_urls", "name at least one endpoint of the chain".into()));
         }
+        if self.rpc_quorum > self.rpc_urls.len() {
+            return Err(value("rpc_quorum", format!("only {} endpoints are named", self.rpc_urls.len())));
+        }
         if self.payees.is_empty() {
             return Err(value("payees", "name at least one operator to collect for".into()));
         }
@@ -187,6 +198,18 @@ impl Config {
             thaw_margin_s: self.thaw_margin.as_secs(),
             rows_max: self.rows_per_batch,
         })
+    }
+
+    /// How many endpoints have to say the same.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        if self.rpc_quorum == 0 { self.rpc_urls.len() / 2 + 1 } else { self.rpc_quorum }
+    }
+
+    /// The most to pay a block's builder, wei per gas.
+    #[must_use]
+    pub fn tip_cap(&self) -> u128 {
+        u128::from(self.tip_cap_gwei) * 1_000_000_000
     }
 
     /// The most to pay, wei per gas.
@@ -235,6 +258,7 @@ mod tests {
         for broken in [
             Config { rpc_urls: vec![], ..usable() },
             Config { payees: vec![], ..usable() },
+            Config { rpc_quorum: 2, ..usable() },
             Config { rows_per_batch: 0, ..usable() },
             Config { rows_per_batch: ROWS_MAX + 1, ..usable() },
             Config { confirmations: 0, ..usable() },

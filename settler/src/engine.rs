@@ -6,17 +6,18 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use alloy::eips::BlockId;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::{ChainError, Head};
+use crate::chain::{ChainError, EndpointLine, Head, LaneQuestion};
 use crate::charging::{self, Standing};
 use crate::clock::now_s;
+use crate::fees::{TIP_BLOCKS, TIP_PERCENTILES, tips};
 use crate::plan::{Batch, Market, Policy, plan};
-use crate::sender::{Moment, Order, READS_AT_ONCE, SendError, Sender};
+use crate::sender::{Moment, Order, SendError, Sender};
 use crate::simulate::{Simulated, simulate};
-use crate::store::{Hold, Instrument, OpenVoucher};
+use crate::store::{Hold, Instrument, LaneView, OpenVoucher};
 
 /// How deep a reorganisation is undone: beyond this, only a restart compares the log with the chain.
 pub const WATCH_BLOCKS: u64 = 64;
@@ -24,8 +25,8 @@ pub const WATCH_BLOCKS: u64 = 64;
 const UNDER_WAY_MAX: usize = 8;
 /// Waiting vouchers looked at in one plan. More than these wait for the next, the urgent ones first.
 const PLAN_MAX: u32 = 50_000;
-/// Lanes read from the chain in one look, so that a look ends.
-const REFRESH_MAX: u32 = 512;
+/// Lanes read from the chain in one look, so that a look ends: three dozen calls.
+const REFRESH_MAX: u32 = 6_000;
 /// Lanes at rest that a start compares with the chain.
 const RECONCILE_MAX: u32 = 1_000;
 /// Charges looked at in one look, which reads three records of each. More than these wait for the next look.
@@ -42,6 +43,8 @@ pub struct Sight {
     pub head: Head,
     /// What the gas key can pay, wei.
     pub gas_balance: u128,
+    /// What is to be said of each endpoint.
+    pub endpoints: Vec<EndpointLine>,
     /// When a look last succeeded, unix seconds; 0 when none has.
     pub looked_at: u64,
     /// What the last look complained of.
@@ -128,7 +131,7 @@ impl Engine {
         self.follow(&moment).await?;
         self.first = false;
         if !self.reconciled {
-            self.reconcile().await?;
+            self.reconcile(&moment).await?;
             self.reconciled = true;
         }
         self.refresh(&moment).await?;
@@ -140,16 +143,17 @@ impl Engine {
         let sender = &self.sender;
         let account = sender.key.address();
         let head = sender.chain.head().await?;
-        let gas_balance = sender.chain.balance(account).await?;
+        let gas_balance = sender.chain.balance(account, &head).await?;
         self.watch.update(|sight| {
             sight.head = head;
             sight.gas_balance = gas_balance;
         });
+        let history = sender.chain.tips(TIP_BLOCKS, &TIP_PERCENTILES).await.unwrap_or_default();
         sender.metrics.saw(head.number, gas_balance);
         Ok(Moment {
             head,
-            priority_fee: sender.chain.priority_fee().await?,
-            transaction_count: sender.chain.transaction_count(account).await?,
+            tips: tips(&history, sender.tip_cap),
+            transaction_count: sender.chain.transaction_count(account, &head).await?,
             // Whichever clock is ahead: to claim a closing lane too early costs nothing.
             now: now_s().max(head.timestamp),
             first: self.first,
@@ -173,10 +177,13 @@ impl Engine {
 
     /// Compares lanes at rest with the chain: after a restored backup or a very deep reorganisation it may have paid
     /// less than the log says.
-    async fn reconcile(&self) -> Result<(), SendError> {
+    async fn reconcile(&self, moment: &Moment) -> Result<(), SendError> {
         let sender = &self.sender;
-        for (payer, payee, cumulative, voucher) in sender.store.lanes_at_rest(RECONCILE_MAX).await? {
-            if sender.chain.lane_paid(payer, payee, None).await? < cumulative {
+        let resting = sender.store.lanes_at_rest(RECONCILE_MAX).await?;
+        let lanes: Vec<_> = resting.iter().map(|(payer, payee, ..)| (*payer, *payee)).collect();
+        let paid = sender.chain.lanes_paid(moment.head.id(), &lanes).await?;
+        for ((payer, payee, cumulative, voucher), paid) in resting.into_iter().zip(paid) {
+            if paid < cumulative {
                 tracing::warn!(%payer, %payee, "the chain has paid less than the log says: recorded again");
                 sender.store.record_again(voucher).await?;
             }
@@ -192,16 +199,13 @@ impl Engine {
         if stale.is_empty() {
             return Ok(());
         }
-        let read = |open: OpenVoucher| async move {
-            let voucher = open.voucher;
-            let view = sender.chain.lane_view(voucher.payer, voucher.payee, open.signer, moment.now).await?;
-            Ok::<_, ChainError>((voucher.payer, voucher.payee, view.0))
-        };
-        let mut views = Vec::with_capacity(stale.len());
-        let mut reads = stream::iter(stale).map(read).buffer_unordered(READS_AT_ONCE);
-        while let Some(view) = reads.next().await {
-            views.push(view?);
-        }
+        let questions: Vec<LaneQuestion> = stale.iter().map(question).collect();
+        let answers = sender.chain.lane_views(&moment.head, &questions, moment.now).await?;
+        let views: Vec<(_, _, LaneView)> = questions
+            .into_iter()
+            .zip(answers)
+            .map(|(question, (view, _))| (question.payer, question.payee, view))
+            .collect();
         Ok(sender.store.put_views(&views, now_s()).await?)
     }
 
@@ -211,7 +215,7 @@ impl Engine {
         if open.is_empty() {
             return Ok(());
         }
-        let fee_per_gas = moment.head.base_fee.saturating_add(moment.priority_fee);
+        let fee_per_gas = moment.head.base_fee.saturating_add(moment.tips.usual);
         let market = Market { fee_per_gas, above_cap: fee_per_gas > sender.fee_cap };
         let plan = plan(&open, &self.policy, market, moment.now);
 
@@ -235,16 +239,15 @@ impl Engine {
         if open.is_empty() {
             return Ok(());
         }
-        let mut reads =
-            stream::iter(open).map(|open| charging::read(sender, open, moment)).buffer_unordered(READS_AT_ONCE);
-        let mut open = Vec::new();
-        while let Some(read) = reads.next().await {
-            match read? {
+        let mut charges = Vec::with_capacity(open.len());
+        for standing in charging::read(sender, open, moment).await? {
+            match standing {
                 Standing::Paid { id, paid } => sender.store.charge_is_paid(id, paid).await?,
-                Standing::Open(charge) => open.push(*charge),
+                Standing::Open(charge) => charges.push(*charge),
             }
         }
-        let fee_per_gas = moment.head.base_fee.saturating_add(moment.priority_fee);
+        let open = charges;
+        let fee_per_gas = moment.head.base_fee.saturating_add(moment.tips.usual);
         let plan =
             plan(&open, &self.policy, Market { fee_per_gas, above_cap: fee_per_gas > sender.fee_cap }, moment.now);
         sender.store.hold_charges(&changed(&open, &plan.holds), 0).await?;
@@ -263,15 +266,16 @@ impl Engine {
         let settled: BTreeSet<i64> =
             holds.iter().filter(|(_, hold)| *hold == Hold::Settled).map(|(id, _)| *id).collect();
         let deep = (moment.head.number + 1).saturating_sub(sender.confirmations);
-        for open in open.iter().filter(|open| settled.contains(&open.id)) {
-            let voucher = &open.voucher;
-            let paid = match sender.chain.lane_paid(voucher.payer, voucher.payee, Some(deep)).await {
-                Ok(paid) => paid,
-                // Before the escrow's first block, or a node that keeps no old state: the next look shows it.
-                Err(ChainError::Answered(_) | ChainError::Nonsense(_)) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if paid >= voucher.cumulative {
+        let settled: Vec<&OpenVoucher> = open.iter().filter(|open| settled.contains(&open.id)).collect();
+        let lanes: Vec<_> = settled.iter().map(|open| (open.voucher.payer, open.voucher.payee)).collect();
+        let paid = match sender.chain.lanes_paid(BlockId::number(deep), &lanes).await {
+            Ok(paid) => paid,
+            // Before the escrow's first block, or nodes that keep no old state: the next look shows it.
+            Err(ChainError::Answered(_) | ChainError::Nonsense(_) | ChainError::NoQuorum { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for (open, paid) in settled.into_iter().zip(paid) {
+            if paid >= open.voucher.cumulative {
                 sender.store.settled_elsewhere(open.id).await?;
             }
         }
@@ -291,7 +295,7 @@ impl Engine {
         if live.len() >= UNDER_WAY_MAX {
             return Ok(None);
         }
-        let Simulated { rows, holds, gas_limit } = simulate(&sender.chain, account, instrument, batch).await?;
+        let Simulated { rows, holds, gas_limit, .. } = simulate(&sender.chain, &moment.head, instrument, batch).await?;
         if rows.is_empty() {
             return Ok(Some(holds));
         }
@@ -305,6 +309,10 @@ impl Engine {
         sender.claim(Order { instrument, payee: batch.payee, rows, gas_limit }, nonce, moment).await?;
         Ok(Some(holds))
     }
+}
+
+fn question(open: &OpenVoucher) -> LaneQuestion {
+    LaneQuestion { payer: open.voucher.payer, payee: open.voucher.payee, signer: open.signer }
 }
 
 /// The holds that the log does not know yet.

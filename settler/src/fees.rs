@@ -21,6 +21,44 @@ pub struct Fees {
     pub priority: u128,
 }
 
+/// The percentiles of other people's tips that are asked for: what gets in when nobody hurries, what is usual, and what
+/// gets in before most others.
+pub const TIP_PERCENTILES: [f64; 3] = [20.0, 50.0, 90.0];
+/// How many blocks to look back on.
+pub const TIP_BLOCKS: u64 = 20;
+/// When nobody has paid a tip lately: one gwei.
+const TIP_UNKNOWN: u128 = 1_000_000_000;
+/// A thousandth of a gwei: below it, some builders take nothing.
+const TIP_MIN: u128 = 1_000_000;
+
+/// What other people pay builders, wei per gas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tips {
+    /// Gets in when nobody hurries.
+    pub calm: u128,
+    /// Gets in as soon as half of the others.
+    pub usual: u128,
+    /// Gets in before most others.
+    pub urgent: u128,
+}
+
+/// The median over the blocks of each percentile, within bounds: an endpoint's word, or one block's auction, shall not
+/// set what we pay. Empty blocks, which show only zeros, do not count.
+#[must_use]
+pub fn tips(blocks: &[Vec<u128>], cap: u128) -> Tips {
+    let median = |percentile: usize| {
+        let mut tips: Vec<u128> = blocks
+            .iter()
+            .filter(|block| block.iter().any(|tip| *tip != 0))
+            .filter_map(|block| block.get(percentile).copied())
+            .collect();
+        tips.sort_unstable();
+        let tip = tips.get(tips.len() / 2).copied().unwrap_or(TIP_UNKNOWN);
+        tip.max(TIP_MIN).min(cap)
+    };
+    Tips { calm: median(0), usual: median(1), urgent: median(2) }
+}
+
 /// A first offer. Never above `cap`.
 #[must_use]
 pub fn offer(base_fee: u128, priority: u128, cap: u128) -> Fees {
@@ -52,8 +90,8 @@ pub fn next_nonce(chain_count: u64, held: &BTreeSet<u64>) -> u64 {
     nonce
 }
 
-/// What an endpoint's complaint about a sent transaction means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an endpoint's complaint about a sent transaction means, the most telling first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Complaint {
     /// It has these bytes: as good as accepted.
     AlreadyKnown,
@@ -120,6 +158,21 @@ mod tests {
     fn a_raise_goes_up_to_the_cap_itself() {
         let fees = raise(Fees { max: 85, priority: 1 }, 95, 1, 100);
         assert_eq!(fees, Some(Fees { max: 100, priority: 3 }), "a quarter more would be 107; the market asks for 96");
+    }
+
+    #[test]
+    fn tips_follow_the_market_within_bounds() {
+        let unknown = Tips { calm: TIP_UNKNOWN, usual: TIP_UNKNOWN, urgent: TIP_UNKNOWN };
+        assert_eq!(tips(&[], u128::MAX), unknown);
+        assert_eq!(tips(&[vec![0, 0, 0]], u128::MAX), unknown, "nobody paid anything");
+        let gwei = 1_000_000_000;
+        let blocks =
+            [vec![0, gwei, 9 * gwei], vec![gwei, 2 * gwei, 700 * gwei], vec![0, 0, 0], vec![1, 3 * gwei, gwei]];
+        assert_eq!(
+            tips(&blocks, 5 * gwei),
+            Tips { calm: TIP_MIN, usual: 2 * gwei, urgent: 5 * gwei },
+            "one block's auction is outvoted, the cap holds, nothing is too small to be taken"
+        );
     }
 
     #[test]

@@ -10,17 +10,16 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use futures_util::{StreamExt, stream};
-use minus_bindings::{SignedCharge, SignedVoucher};
+use minus_bindings::{Amount, SignedCharge, SignedVoucher};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::api::{ChargesBody, ErrorAnswer, IntakeAnswer, IntakeBody, IntakeResult};
-use crate::chain::ChainError;
+use crate::chain::{ChainError, LaneQuestion, MandateView};
 use crate::check::{DelegateView, Refusal, check_charge, check_voucher, signer_until};
 use crate::clock::now_s;
 use crate::engine::Watch;
-use crate::sender::{READS_AT_ONCE, Sender};
-use crate::store::{CheckedCharge, CheckedVoucher, Recording, StoreError};
+use crate::sender::Sender;
+use crate::store::{CheckedCharge, CheckedVoucher, LaneView, Recording, StoreError};
 
 /// Vouchers of one request: a second's worth of signature checks on one core, with room.
 pub const VOUCHERS_PER_REQUEST_MAX: usize = 1_024;
@@ -160,64 +159,72 @@ impl Intake {
     }
 
     async fn judge_charges(&self, rows: Vec<serde_json::Value>) -> Result<Vec<IntakeResult>, IntakeError> {
-        let now = now_s().max(self.watch.sight().head.timestamp);
-        let checked: Vec<ChargeCheck> = stream::iter(rows)
-            .map(|row| self.check_charge(row, now))
-            .buffered(READS_AT_ONCE)
-            .collect::<Vec<_>>()
-            .await
+        let domain = self.sender.chain.deployment().escrow_domain();
+        let parsed: Vec<Result<CheckedCharge, Refusal>> = rows
             .into_iter()
-            .collect::<Result<_, ChainError>>()?;
-
-        let taken: Vec<CheckedCharge> = checked.iter().filter_map(ChargeCheck::taken).cloned().collect();
-        let mut recordings = self.sender.store.record_charges(&taken, self.lanes_max, now).await?.into_iter();
-        Ok(checked
-            .into_iter()
-            .map(|check| match check {
-                ChargeCheck::Refused(reason) => IntakeResult::Refused { reason },
-                ChargeCheck::Paid => IntakeResult::SameAsBefore,
-                ChargeCheck::Taken(_) => recordings.next().map_or(IntakeResult::SameAsBefore, answer),
+            .map(|row| {
+                let charge = serde_json::from_value::<SignedCharge>(row).map_err(|_| Refusal::Malformed)?;
+                let signer = check_charge(&charge, &self.payees, &domain)?;
+                Ok(CheckedCharge { charge, signer })
             })
-            .collect())
+            .collect();
+        let good: Vec<&CheckedCharge> = parsed.iter().filter_map(|row| row.as_ref().ok()).collect();
+        let (now, checks) = self.check_charges(&good).await?;
+        let taken: Vec<CheckedCharge> = checks.iter().filter_map(ChargeCheck::taken).cloned().collect();
+        let mut recordings = self.sender.store.record_charges(&taken, self.lanes_max, now).await?.into_iter();
+        let mut checks = checks.into_iter();
+        let mut result = |row: Result<CheckedCharge, Refusal>| match row.map(|_| checks.next()) {
+            Err(reason) | Ok(Some(ChargeCheck::Refused(reason))) => IntakeResult::Refused { reason },
+            Ok(Some(ChargeCheck::Taken(_))) => recordings.next().map_or(IntakeResult::SameAsBefore, answer),
+            Ok(Some(ChargeCheck::Paid) | None) => IntakeResult::SameAsBefore,
+        };
+        Ok(parsed.into_iter().map(&mut result).collect())
     }
 
-    /// The pure checks first, then the payee's delegate, the mandate and the lane.
-    async fn check_charge(&self, row: serde_json::Value, now: u64) -> Result<ChargeCheck, ChainError> {
-        let refused = |reason| Ok(ChargeCheck::Refused(reason));
-        let Ok(charge) = serde_json::from_value::<SignedCharge>(row) else { return refused(Refusal::Malformed) };
+    /// After the pure checks: the payee's delegate, the mandate and the lane.
+    async fn check_charges(&self, charges: &[&CheckedCharge]) -> Result<(u64, Vec<ChargeCheck>), ChainError> {
         let chain = &self.sender.chain;
-        let signer = match check_charge(&charge, &self.payees, &chain.deployment().escrow_domain()) {
-            Ok(signer) => signer,
-            Err(reason) => return refused(reason),
-        };
-        let delegate = match signer == charge.payee {
-            true => DelegateView::default(),
-            false => chain.delegate(charge.payee, signer).await?,
-        };
-        if signer_until(charge.payee, signer, delegate, chain.notice_s(), now).is_none() {
-            return refused(Refusal::NotASigner);
-        }
-        if chain.lane_paid(charge.payer, charge.payee, None).await? >= charge.cumulative {
-            return Ok(ChargeCheck::Paid);
-        }
-        if chain.mandate(charge.payer, charge.payee).await?.valid_until < now {
-            return refused(Refusal::NoMandate);
-        }
-        Ok(ChargeCheck::Taken(CheckedCharge { charge, signer }))
+        let head = chain.head().await?;
+        let now = now_s().max(head.timestamp);
+        let signers: Vec<_> = charges.iter().map(|checked| (checked.charge.payee, checked.signer)).collect();
+        let lanes: Vec<_> = charges.iter().map(|checked| (checked.charge.payer, checked.charge.payee)).collect();
+        let delegates = chain.delegates(&head, &signers).await?;
+        let paid = chain.lanes_paid(head.id(), &lanes).await?;
+        let mandates = chain.mandates(&head, &lanes).await?;
+        let checks = charges.iter().zip(delegates).zip(paid.into_iter().zip(mandates));
+        let check =
+            |((checked, delegate), (paid, mandate)): ((&&CheckedCharge, DelegateView), (Amount, MandateView))| {
+                let CheckedCharge { charge, signer } = **checked;
+                if signer_until(charge.payee, signer, delegate, chain.notice_s(), now).is_none() {
+                    return ChargeCheck::Refused(Refusal::NotASigner);
+                }
+                if paid >= charge.cumulative {
+                    return ChargeCheck::Paid;
+                }
+                if mandate.valid_until < now {
+                    return ChargeCheck::Refused(Refusal::NoMandate);
+                }
+                ChargeCheck::Taken(CheckedCharge { charge, signer })
+            };
+        Ok((now, checks.map(check).collect()))
     }
 
     async fn judge(&self, rows: Vec<serde_json::Value>) -> Result<Vec<IntakeResult>, IntakeError> {
-        let now = now_s();
-        let checked: Vec<Result<CheckedVoucher, Refusal>> = stream::iter(rows)
-            .map(|row| self.check(row, now))
-            .buffered(READS_AT_ONCE)
-            .collect::<Vec<_>>()
-            .await
+        let domain = self.sender.chain.deployment().escrow_domain();
+        let parsed: Vec<Result<(SignedVoucher, Address), Refusal>> = rows
             .into_iter()
-            .collect::<Result<_, ChainError>>()?;
+            .map(|row| {
+                let voucher = serde_json::from_value::<SignedVoucher>(row).map_err(|_| Refusal::Malformed)?;
+                Ok((voucher, check_voucher(&voucher, &self.payees, &domain)?))
+            })
+            .collect();
+        let good: Vec<(SignedVoucher, Address)> = parsed.iter().filter_map(|row| row.as_ref().ok().copied()).collect();
+        let mut checks = self.check(&good).await?.into_iter();
+        let checked: Vec<Result<CheckedVoucher, Refusal>> =
+            parsed.into_iter().map(|row| row.and_then(|_| checks.next().unwrap_or(Err(Refusal::Malformed)))).collect();
 
         let accepted: Vec<CheckedVoucher> = checked.iter().filter_map(|row| row.as_ref().ok()).cloned().collect();
-        let mut recordings = self.sender.store.record(&accepted, self.lanes_max, now).await?.into_iter();
+        let mut recordings = self.sender.store.record(&accepted, self.lanes_max, now_s()).await?.into_iter();
         Ok(checked
             .into_iter()
             .map(|row| match row {
@@ -227,22 +234,30 @@ impl Intake {
             .collect())
     }
 
-    /// The pure checks first, then one look at the lane.
-    async fn check(&self, row: serde_json::Value, now: u64) -> Result<Result<CheckedVoucher, Refusal>, ChainError> {
-        let Ok(voucher) = serde_json::from_value::<SignedVoucher>(row) else { return Ok(Err(Refusal::Malformed)) };
+    /// After the pure checks: one look at all the lanes, at one block.
+    async fn check(
+        &self,
+        vouchers: &[(SignedVoucher, Address)],
+    ) -> Result<Vec<Result<CheckedVoucher, Refusal>>, ChainError> {
         let chain = &self.sender.chain;
-        let signer = match check_voucher(&voucher, &self.payees, &chain.deployment().escrow_domain()) {
-            Ok(signer) => signer,
-            Err(refusal) => return Ok(Err(refusal)),
+        let head = chain.head().await?;
+        let now = now_s().max(head.timestamp);
+        let question = |(voucher, signer): &(SignedVoucher, Address)| LaneQuestion {
+            payer: voucher.payer,
+            payee: voucher.payee,
+            signer: *signer,
         };
-        let now = now.max(self.watch.sight().head.timestamp);
-        let (view, delegate) = chain.lane_view(voucher.payer, voucher.payee, signer, now).await?;
-        if signer_until(voucher.payer, signer, delegate, chain.notice_s(), now).is_none() {
-            return Ok(Err(Refusal::NotASigner));
-        }
-        if view.deposit.is_zero() && view.open.is_zero() && view.paid.is_zero() {
-            return Ok(Err(Refusal::Unfunded));
-        }
-        Ok(Ok(CheckedVoucher { voucher, signer, view }))
+        let questions: Vec<LaneQuestion> = vouchers.iter().map(question).collect();
+        let views = chain.lane_views(&head, &questions, now).await?;
+        let check = |(&(voucher, signer), (view, delegate)): (&(SignedVoucher, Address), (LaneView, DelegateView))| {
+            if signer_until(voucher.payer, signer, delegate, chain.notice_s(), now).is_none() {
+                return Err(Refusal::NotASigner);
+            }
+            if view.deposit.is_zero() && view.open.is_zero() && view.paid.is_zero() {
+                return Err(Refusal::Unfunded);
+            }
+            Ok(CheckedVoucher { voucher, signer, view })
+        };
+        Ok(vouchers.iter().zip(views).map(check).collect())
     }
 }

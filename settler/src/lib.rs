@@ -7,7 +7,7 @@
 //! happened.
 //!
 //! - [`config`]: what the settler is told; [`keys`]: opening key files
-//! - [`charging`]: charges as the planner sees them
+//! - [`charging`]: charges as the planner sees them; [`explain`]: why each voucher is claimed or waits
 //! - [`chain`]: what is asked of the chain; [`fees`]: what to offer for a transaction
 //! - [`api`]: the JSON of both ports; [`metrics`]: what Prometheus sees
 //! - [`cli`]: the commands of the binary; [`deploy`]: how one of them deploys a network
@@ -22,6 +22,7 @@ pub mod clock;
 pub mod config;
 pub mod deploy;
 pub mod engine;
+pub mod explain;
 pub mod fees;
 pub mod intake;
 pub mod keys;
@@ -152,7 +153,7 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
 pub async fn spawn_with_key(config: Config, key: PrivateKeySigner) -> Result<Handle, StartError> {
     let policy = config.policy()?;
     let deployment = config::read_deployment(&config.deployment)?;
-    let chain = chain::Chain::connect(&config.rpc_urls, deployment).await?;
+    let chain = chain::Chain::connect(&config.rpc_urls, config.quorum(), deployment).await?;
     let store = store::Store::open(&config.database)
         .await
         .map_err(|source| StartError::Store { database: config.database.clone(), source })?;
@@ -166,6 +167,7 @@ pub async fn spawn_with_key(config: Config, key: PrivateKeySigner) -> Result<Han
         key,
         metrics: metrics::Metrics::default(),
         fee_cap: config.fee_cap(),
+        tip_cap: config.tip_cap(),
         confirmations: config.confirmations,
         replace_after_blocks: config.replace_after_blocks,
     });

@@ -18,7 +18,7 @@ pub const ROW_GAS_MAX: u64 = 50_000;
 /// What a batch costs before its first row: the transaction, the event, the payee's first credit.
 pub const BATCH_GAS: u64 = 60_000;
 /// What one row usually costs; only for judging what is worth claiming.
-const ROW_GAS_USUAL: u64 = 15_000;
+pub const ROW_GAS_USUAL: u64 = 15_000;
 /// Rows that fit one transaction for certain.
 pub const ROWS_MAX: u64 = (TRANSACTION_GAS_MAX - BATCH_GAS) / ROW_GAS_MAX;
 /// No voucher is told to wait longer than this after a failure, which is far below any thaw margin. One that is was told
@@ -181,7 +181,8 @@ fn deadline(open: &OpenVoucher) -> u64 {
 }
 
 /// What gas costs in token base units, rounded up.
-fn gas_value(gas: u64, fee_per_gas: u128, native_coin_price: Amount) -> u128 {
+#[must_use]
+pub fn gas_value(gas: u64, fee_per_gas: u128, native_coin_price: Amount) -> u128 {
     u128::from(gas).saturating_mul(fee_per_gas).saturating_mul(native_coin_price.base_units()).div_ceil(WEI_PER_COIN)
 }
 

@@ -5,22 +5,18 @@ use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::Encodable2718;
 use alloy::network::TxSignerSync;
 use alloy::primitives::{Address, Bytes, TxKind, U256};
-use alloy::rpc::types::TransactionReceipt;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolEvent;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use minus_bindings::{Amount, PrepaymentEscrow, row};
 
-use crate::chain::{Calldata, Chain, ChainError, Head};
-use crate::fees::{self, Complaint, Fees};
+use crate::chain::{Calldata, Chain, ChainError, Head, Mined};
+use crate::fees::{self, Complaint, Fees, Tips};
 use crate::metrics::Metrics;
 use crate::store::endings::{Failure, Payments, Receipt};
 use crate::store::{
     Attempt, Instrument, LiveTransaction, NewTransaction, PlannedRow, Store, StoreError, TransactionState,
 };
 
-/// Reads of the chain at once: an endpoint that limits rates should not be provoked.
-pub const READS_AT_ONCE: usize = 16;
 /// A replacement that is still too cheap is raised again at once, this often; then the next look goes on.
 const RAISES_MAX: usize = 3;
 /// How many blocks a nonce has to be used by a stranger before it is believed: an endpoint that lags shows the same.
@@ -58,6 +54,8 @@ pub struct Sender {
     pub metrics: Metrics,
     /// The most to pay, wei per gas.
     pub fee_cap: u128,
+    /// The most to pay a block's builder, wei per gas.
+    pub tip_cap: u128,
     /// Blocks on a claim, its own included, before it counts.
     pub confirmations: u64,
     /// Blocks after which a transaction is stuck.
@@ -69,8 +67,8 @@ pub struct Sender {
 pub struct Moment {
     /// Its last block.
     pub head: Head,
-    /// The usual tip, wei per gas.
-    pub priority_fee: u128,
+    /// What other people pay builders.
+    pub tips: Tips,
     /// Transactions of the gas key that are in blocks.
     pub transaction_count: u64,
     /// The time to go by, unix seconds.
@@ -99,7 +97,7 @@ impl Sender {
     /// When the log fails, or the chain does not answer; then the stored bytes are sent later.
     pub async fn claim(&self, order: Order, nonce: u64, moment: &Moment) -> Result<Option<i64>, SendError> {
         let Order { instrument, payee, rows, gas_limit } = order;
-        let fees = fees::offer(moment.head.base_fee, moment.priority_fee, self.fee_cap);
+        let fees = fees::offer(moment.head.base_fee, moment.tips.usual, self.fee_cap);
         let input = Calldata::new(instrument, payee, &rows).abi_encode();
         let attempt = self.sign(nonce, gas_limit, fees, input, moment.head.number)?;
         let new = NewTransaction { sender: self.key.address(), nonce, payee, gas_limit, attempt, instrument, rows };
@@ -195,7 +193,7 @@ impl Sender {
         moment: &Moment,
     ) -> Result<Option<Attempt>, SendError> {
         let previous = Fees { max: attempt.max_fee, priority: attempt.priority_fee };
-        let Some(fees) = fees::raise(previous, moment.head.base_fee, moment.priority_fee, self.fee_cap) else {
+        let Some(fees) = fees::raise(previous, moment.head.base_fee, moment.tips.usual, self.fee_cap) else {
             return Ok(None);
         };
         let Some(input) = calldata(&attempt.raw) else { return Ok(None) };
@@ -211,8 +209,12 @@ impl Sender {
     /// # Errors
     /// When the chain does not answer or the log fails; nothing is lost by it.
     pub async fn follow(&self, live: &LiveTransaction, moment: &Moment) -> Result<(), SendError> {
-        if let Some(receipt) = self.receipt_of(live).await? {
-            return self.mined(live, &receipt, moment).await;
+        match self.receipt_of(live).await {
+            Ok(Some(receipt)) => return self.mined(live, &receipt, moment).await,
+            Ok(None) => {}
+            // A block is on its way from one endpoint to the other, or one lies: the next look tells.
+            Err(SendError::Chain(ChainError::NoQuorum { .. })) => return Ok(()),
+            Err(error) => return Err(error),
         }
         if live.mined_in.is_some() {
             tracing::warn!(id = live.id, nonce = live.nonce, "a reorganisation threw a claim out");
@@ -245,7 +247,11 @@ impl Sender {
     /// # Errors
     /// When the chain does not answer or the log fails.
     pub async fn watch(&self, ended: &LiveTransaction) -> Result<(), SendError> {
-        let now_in = self.receipt_of(ended).await?.and_then(|receipt| receipt.block_hash);
+        let now_in = match self.receipt_of(ended).await {
+            Ok(receipt) => receipt.map(|receipt| receipt.block_hash),
+            Err(SendError::Chain(ChainError::NoQuorum { .. })) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         if now_in != ended.mined_in {
             tracing::warn!(id = ended.id, nonce = ended.nonce, "a reorganisation undid a confirmed claim");
             self.metrics.reorganisations.increment(1);
@@ -255,7 +261,7 @@ impl Sender {
     }
 
     /// Any of the attempts may be the one that was mined.
-    async fn receipt_of(&self, live: &LiveTransaction) -> Result<Option<TransactionReceipt>, SendError> {
+    async fn receipt_of(&self, live: &LiveTransaction) -> Result<Option<Mined>, SendError> {
         for attempt in &live.attempts {
             if let Some(receipt) = self.chain.receipt(attempt.hash).await? {
                 return Ok(Some(receipt));
@@ -277,34 +283,23 @@ impl Sender {
         Ok(())
     }
 
-    async fn mined(
-        &self,
-        live: &LiveTransaction,
-        receipt: &TransactionReceipt,
-        moment: &Moment,
-    ) -> Result<(), SendError> {
-        let (Some(block), Some(block_hash)) = (receipt.block_number, receipt.block_hash) else { return Ok(()) };
+    async fn mined(&self, live: &LiveTransaction, receipt: &Mined, moment: &Moment) -> Result<(), SendError> {
+        let Mined { hash, block, block_hash, .. } = *receipt;
         let depth = (moment.head.number + 1).saturating_sub(block);
         if depth < self.confirmations {
             if live.mined_in != Some(block_hash) {
-                self.store.mined(live.id, receipt.transaction_hash, block, block_hash).await?;
+                self.store.mined(live.id, hash, block, block_hash).await?;
             }
             return Ok(());
         }
-        let ending = Receipt {
-            hash: receipt.transaction_hash,
-            block,
-            block_hash,
-            gas_used: receipt.gas_used,
-            fee_wei: u128::from(receipt.gas_used).saturating_mul(receipt.effective_gas_price),
-        };
-        if !receipt.status() {
+        let ending = Receipt { hash, block, block_hash, gas_used: receipt.gas_used, fee_wei: receipt.fee_wei };
+        if !receipt.succeeded {
             tracing::error!(id = live.id, hash = %ending.hash, "a claim was reverted");
             self.metrics.reverted.increment(1);
             let retry_at = moment.now.saturating_add(RETRY_AFTER_S);
             return Ok(self.store.failed(live.id, Failure::Reverted, Some(&ending), retry_at).await?);
         }
-        let payments = self.payments(live, receipt).await?;
+        let payments = self.payments(live, receipt, moment).await?;
         self.store.confirmed(live.id, &ending, &payments, moment.now).await?;
         self.metrics.confirmed.increment(1);
         tracing::info!(id = live.id, hash = %ending.hash, block, rows = payments.len(), "claim confirmed");
@@ -312,28 +307,23 @@ impl Sender {
     }
 
     /// What each row moved, from the event, and what its lane has paid now, from the escrow.
-    async fn payments(&self, live: &LiveTransaction, receipt: &TransactionReceipt) -> Result<Payments, SendError> {
+    async fn payments(&self, live: &LiveTransaction, receipt: &Mined, moment: &Moment) -> Result<Payments, SendError> {
         let escrow = self.chain.deployment().escrow;
         let mut moved: std::collections::HashMap<Address, Amount> = std::collections::HashMap::new();
-        for log in receipt.logs().iter().filter(|log| log.address() == escrow) {
-            let Ok(event) = PrepaymentEscrow::Claimed::decode_log(&log.inner) else { continue };
+        for log in receipt.logs.iter().filter(|log| log.address == escrow) {
+            let Ok(event) = PrepaymentEscrow::Claimed::decode_log(log) else { continue };
             for (payer, amount) in row::parse_payments(&event.payments)? {
                 let sum = moved.entry(payer).or_default();
                 *sum = sum.checked_add(amount).unwrap_or(Amount::MAX);
             }
         }
-        let payers: Vec<Address> = self.store.rows_of(live.id).await?.into_iter().map(|(payer, _)| payer).collect();
-        let lanes =
-            stream::iter(payers)
-                .map(|payer| async move {
-                    Ok::<_, ChainError>((payer, self.chain.lane_paid(payer, live.payee, None).await?))
-                })
-                .buffer_unordered(READS_AT_ONCE)
-                .try_collect::<Vec<_>>()
-                .await?;
+        let lanes: Vec<(Address, Address)> =
+            self.store.rows_of(live.id).await?.into_iter().map(|(payer, _)| (payer, live.payee)).collect();
+        let paid = self.chain.lanes_paid(moment.head.id(), &lanes).await?;
         Ok(lanes
             .into_iter()
-            .map(|(payer, paid)| (payer, (moved.get(&payer).copied().unwrap_or_default(), paid)))
+            .zip(paid)
+            .map(|((payer, _), paid)| (payer, (moved.get(&payer).copied().unwrap_or_default(), paid)))
             .collect())
     }
 }

@@ -2,17 +2,15 @@
 //! batch would fail, it is bisected until the row is found that does it (law 5). What simulation did not foresee comes
 //! back as a receipt, see [`crate::sender`].
 
-use alloy::primitives::Address;
 use minus_bindings::RowResult;
 
-use crate::chain::{Calldata, Chain, ChainError};
+use crate::chain::{Calldata, Chain, ChainError, Head};
 use crate::plan::{Batch, ROW_GAS_MAX, TRANSACTION_GAS_MAX};
-use crate::store::{Hold, Instrument, PlannedRow};
+use crate::store::{Hold, Instrument, PlannedRow, Reason};
 
-/// Room above the estimate: a lane may change between the two blocks. A quarter, and one row's worst: a payer that
-/// withdraws a lane in front of a small batch makes its row dearer by more than a quarter of such a batch.
-const GAS_ROOM_NUMERATOR: u64 = 5;
-const GAS_ROOM_DENOMINATOR: u64 = 4;
+/// Room above what simulation used: a sixteenth, for a lane may change between the two blocks, and one row's worst.
+/// More would cost blocks: a builder counts the limit when it fills the last of one.
+const GAS_ROOM_DIVISOR: u64 = 16;
 
 /// A batch that would pay in every row.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +19,9 @@ pub struct Simulated {
     pub rows: Vec<PlannedRow>,
     /// What was left out, and why.
     pub holds: Vec<(i64, Hold)>,
-    /// Gas limit for what is left.
+    /// The gas of what is left.
+    pub gas: u64,
+    /// Gas limit for it.
     pub gas_limit: u64,
 }
 
@@ -32,21 +32,22 @@ pub struct Simulated {
 /// When the chain gives no answer.
 pub async fn simulate(
     chain: &Chain,
-    from: Address,
+    head: &Head,
     instrument: Instrument,
     batch: &Batch,
 ) -> Result<Simulated, ChainError> {
     let mut simulated = Simulated::default();
     let mut parts = vec![batch.rows.clone()];
     while let Some(part) = parts.pop() {
-        match chain.simulate(from, &Calldata::new(instrument, batch.payee, &part)).await {
-            Ok(results) => {
-                for (row, result) in part.into_iter().zip(results) {
+        match chain.simulate(head, &Calldata::new(instrument, batch.payee, &part)).await {
+            Ok(trial) => {
+                for (row, result) in part.into_iter().zip(trial.results) {
                     match verdict(result) {
                         None => simulated.rows.push(row),
                         Some(hold) => simulated.holds.push((row.id, hold)),
                     }
                 }
+                simulated.gas = trial.gas;
             }
             Err(ChainError::Answered(reason)) => {
                 tracing::warn!(rows = part.len(), %reason, "a simulated batch failed as a whole");
@@ -55,29 +56,36 @@ pub async fn simulate(
             Err(error) => return Err(error),
         }
     }
+    let whole = simulated.rows.len() == batch.rows.len();
     let calldata = |rows: &[PlannedRow]| Calldata::new(instrument, batch.payee, rows);
-    fit(chain, from, calldata, &mut simulated).await?;
+    fit(chain, head, calldata, &mut simulated, whole).await?;
     Ok(simulated)
 }
 
-/// Finds a gas limit, halving the batch until it is below the cap.
+/// Finds a gas limit, halving the batch until it is below the cap. What was simulated as a whole is not simulated again.
 async fn fit(
     chain: &Chain,
-    from: Address,
+    head: &Head,
     calldata: impl Fn(&[PlannedRow]) -> Calldata,
     simulated: &mut Simulated,
+    mut is_known: bool,
 ) -> Result<(), ChainError> {
     while !simulated.rows.is_empty() {
-        match chain.estimate(from, &calldata(&simulated.rows)).await {
+        let gas = match is_known {
+            true => Ok(simulated.gas),
+            false => chain.simulate(head, &calldata(&simulated.rows)).await.map(|trial| trial.gas),
+        };
+        is_known = false;
+        match gas {
             Ok(gas) => {
-                let limit = gas.saturating_mul(GAS_ROOM_NUMERATOR) / GAS_ROOM_DENOMINATOR;
+                let limit = gas_limit(gas, &simulated.rows);
                 if limit <= TRANSACTION_GAS_MAX {
-                    simulated.gas_limit = limit.saturating_add(ROW_GAS_MAX).min(TRANSACTION_GAS_MAX);
+                    (simulated.gas, simulated.gas_limit) = (gas, limit);
                     return Ok(());
                 }
             }
             Err(ChainError::Answered(reason)) => {
-                tracing::warn!(rows = simulated.rows.len(), %reason, "a batch cannot be estimated");
+                tracing::warn!(rows = simulated.rows.len(), %reason, "a batch cannot be simulated");
             }
             Err(error) => return Err(error),
         }
@@ -87,6 +95,14 @@ async fn fit(
         simulated.rows.truncate(simulated.rows.len() / 2);
     }
     Ok(())
+}
+
+/// A lane under notice may be withdrawn in front of its claim, which then writes it anew and takes from a cold open
+/// balance: each such row gets its worst.
+fn gas_limit(gas: u64, rows: &[PlannedRow]) -> u64 {
+    let closing = rows.iter().filter(|row| row.reason == Reason::Thawing).count();
+    let dearer = u64::try_from(closing).unwrap_or(u64::MAX).saturating_add(1).saturating_mul(ROW_GAS_MAX);
+    gas.saturating_add(gas / GAS_ROOM_DIVISOR).saturating_add(dearer)
 }
 
 fn bisect(mut part: Vec<PlannedRow>, parts: &mut Vec<Vec<PlannedRow>>, holds: &mut Vec<(i64, Hold)>) {
@@ -111,10 +127,10 @@ fn verdict(result: RowResult) -> Option<Hold> {
 
 #[cfg(test)]
 mod tests {
+    use alloy::primitives::Address;
     use minus_bindings::{Amount, SignedVoucher};
 
     use super::*;
-    use crate::store::Reason;
 
     fn row(id: i64) -> PlannedRow {
         let voucher =

@@ -9,6 +9,7 @@ use alloy::providers::Provider;
 use alloy::rpc::types::TransactionRequest;
 use minus_bindings::Amount;
 use minus_settler::chain::Chain;
+use minus_settler::fees::tips;
 use minus_settler::metrics::Metrics;
 use minus_settler::sender::{Moment, Order, Sender};
 use minus_settler::store::{Instrument, PlannedRow, Reason, Store, TransactionState, VoucherState};
@@ -222,11 +223,12 @@ async fn a_reverted_claim_is_not_dropped() {
     // A claim with too little gas, which simulation would have prevented, stored and sent as the settler does it.
     let store = Store::open(&world.config().database).await.unwrap();
     let sender = Sender {
-        chain: Chain::connect(std::slice::from_ref(&world.anvil.url), world.deployment).await.unwrap(),
+        chain: Chain::connect(std::slice::from_ref(&world.anvil.url), 1, world.deployment).await.unwrap(),
         store: store.clone(),
         key: world.gas_key.clone(),
         metrics: Metrics::default(),
         fee_cap: u128::MAX,
+        tip_cap: u128::MAX,
         confirmations: 1,
         replace_after_blocks: 5,
     };
@@ -237,7 +239,7 @@ async fn a_reverted_claim_is_not_dropped() {
         .collect();
     let moment = Moment {
         head: sender.chain.head().await.unwrap(),
-        priority_fee: 1_000_000_000,
+        tips: tips(&[], u128::MAX),
         transaction_count: 0,
         now: 0,
         first: false,
@@ -301,6 +303,7 @@ async fn another_endpoint_takes_over_from_a_dead_one() {
     let payer = world.payer("10").await;
     let mut config = world.config();
     config.rpc_urls.insert(0, "http://127.0.0.1:9".parse().unwrap());
+    config.rpc_quorum = 1;
     let settler = world.settler_with(config).await;
 
     settler.record(world.voucher(&payer, "1")).await;
@@ -334,6 +337,7 @@ async fn another_endpoint_takes_over_from_one_that_only_complains() {
     let payer = world.payer("10").await;
     let mut config = world.config();
     config.rpc_urls.insert(0, complaining_endpoint().await);
+    config.rpc_quorum = 1;
     let settler = world.settler_with(config).await;
 
     settler.record(world.voucher(&payer, "1")).await;
