@@ -1,5 +1,15 @@
-//! The operator's port: health, metrics, status, and the wish to claim everything now. It has no authentication, so it
-//! listens on the loopback address unless told otherwise; what it can do costs at most gas up to the cap.
+//! The operator's port: the page, health, metrics, status, reports, and the wish to claim everything now. It has no
+//! authentication, so it listens on the loopback address unless told otherwise; what it can do costs at most gas up to
+//! the cap.
+//!
+//! - `guard`: what other pages may not make a browser do here
+//! - `page`: the operator's page
+//! - `reports`: what it reads; `export`: the same as files
+
+mod export;
+mod guard;
+mod page;
+mod reports;
 
 use std::sync::Arc;
 
@@ -8,28 +18,51 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
+use tokio::sync::Semaphore;
+use url::Url;
 
+use crate::Config;
+use crate::alarms::{GAS_BALANCE_MIN_WEI, STALE_AFTER_S};
 use crate::api::{ClaimProgress, ErrorAnswer, Health, Status};
 use crate::clock::now_s;
 use crate::engine::Watch;
 use crate::sender::Sender;
 use crate::store::StoreError;
 
-/// After so many seconds without a successful look at the chain the settler says that it is not ready.
-const STALE_AFTER_S: u64 = 60;
-/// Below this the gas key cannot pay for one full claim at one gwei.
-const GAS_BALANCE_MIN_WEI: u128 = 16_777_216_000_000_000;
+/// Exports that are sent at once (law 13): each reads the whole log.
+const EXPORTS_MAX: usize = 4;
 
 /// What the operator's port needs.
 #[derive(Debug)]
 pub struct Admin {
-    /// Chain, log and counters.
-    pub sender: Arc<Sender>,
-    /// What the loop saw, and the way to wake it.
-    pub watch: Arc<Watch>,
-    /// Whose vouchers are taken.
-    pub payees: Vec<Address>,
+    sender: Arc<Sender>,
+    watch: Arc<Watch>,
+    payees: Vec<Address>,
+    hosts: Arc<[String]>,
+    explorer_url: Option<Url>,
+    thaw_margin_s: u64,
+    started_at: u64,
+    overview: reports::Cached,
+    exports: Arc<Semaphore>,
+}
+
+impl Admin {
+    /// Shows this settler: chain, log and counters, and what the loop saw.
+    #[must_use]
+    pub fn new(sender: Arc<Sender>, watch: Arc<Watch>, config: &Config) -> Self {
+        Self {
+            sender,
+            watch,
+            payees: config.payees.clone(),
+            hosts: config.admin_hosts.clone().into(),
+            explorer_url: config.explorer_url.clone(),
+            thaw_margin_s: config.thaw_margin.as_secs(),
+            started_at: now_s(),
+            overview: reports::Cached::default(),
+            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+        }
+    }
 }
 
 struct AdminError(StoreError);
@@ -50,7 +83,11 @@ impl IntoResponse for AdminError {
 
 /// The operator's routes.
 pub fn router(admin: Arc<Admin>) -> Router {
+    let guard = middleware::from_fn_with_state(admin.hosts.clone(), guard::guard);
     Router::new()
+        .merge(page::router())
+        .merge(reports::router())
+        .merge(export::router())
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
@@ -58,6 +95,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/claim-now", post(claim_now))
         .route("/claim-now/{request}", get(progress))
         .with_state(admin)
+        .layer(guard)
 }
 
 async fn live() -> Json<Health> {
@@ -82,7 +120,8 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Health>) {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Result<String, AdminError> {
-    Ok(admin.sender.metrics.render(&admin.sender.store.summary().await?))
+    let summary = admin.sender.store.summary().await?;
+    Ok(admin.sender.metrics.render(&summary, &*admin.overview().await?, admin.started_at))
 }
 
 async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Status>, AdminError> {

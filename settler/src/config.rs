@@ -63,6 +63,10 @@ pub struct Config {
     pub lane_refresh: Duration,
     /// Lanes to keep at most.
     pub lanes_max: u64,
+    /// Names, besides addresses and `localhost`, that the operator's port may be called by.
+    pub admin_hosts: Vec<String>,
+    /// A block explorer; the operator's page links each claim to `tx/{hash}` there.
+    pub explorer_url: Option<Url>,
 }
 
 impl Default for Config {
@@ -89,6 +93,8 @@ impl Default for Config {
             poll_interval: Duration::from_secs(2),
             lane_refresh: Duration::from_secs(30),
             lanes_max: 1_000_000,
+            admin_hosts: Vec::new(),
+            explorer_url: None,
         }
     }
 }
@@ -148,6 +154,8 @@ const FIELDS: &[&str] = &[
     "poll_interval",
     "lane_refresh",
     "lanes_max",
+    "admin_hosts",
+    "explorer_url",
 ];
 
 impl Config {
@@ -188,6 +196,9 @@ impl Config {
         if self.confirmations == 0 || self.confirmations > crate::engine::WATCH_BLOCKS {
             let most = crate::engine::WATCH_BLOCKS;
             return Err(value("confirmations", format!("between 1 and {most}")));
+        }
+        if self.explorer_url.as_ref().is_some_and(|url| !["http", "https"].contains(&url.scheme())) {
+            return Err(value("explorer_url", "begins with http:// or https://".into()));
         }
         let native_coin_price =
             self.native_coin_price.parse::<Amount>().map_err(|error| value("native_coin_price", error.to_string()))?;
@@ -263,24 +274,52 @@ mod tests {
             Config { rows_per_batch: ROWS_MAX + 1, ..usable() },
             Config { confirmations: 0, ..usable() },
             Config { native_coin_price: "many".into(), ..usable() },
+            Config { explorer_url: Some("javascript:alert(1)".parse().unwrap()), ..usable() },
         ] {
             assert!(matches!(broken.policy(), Err(ConfigError::Value { .. })));
         }
     }
 
+    /// The settings of a file, those that are commented out included.
+    fn shown(sample: &str) -> serde_json::Map<String, serde_json::Value> {
+        let lines: Vec<&str> =
+            sample.lines().filter(|line| line.contains(" = ")).map(|line| line.trim_start_matches("# ")).collect();
+        Figment::from(Toml::string(&lines.join("\n"))).extract().unwrap()
+    }
+
+    fn with(sample: &str) -> Config {
+        Figment::from(Serialized::defaults(Config::default())).merge(Toml::string(sample)).extract().unwrap()
+    }
+
     #[test]
-    fn the_readme_shows_every_setting_with_a_value_that_works() {
+    fn the_sample_shows_every_setting_with_its_default() {
+        let sample = include_str!("../packaging/settler.toml");
+        let config = with(sample);
+        let shown = shown(sample);
+        let mut names: Vec<_> = shown.keys().map(String::as_str).collect();
+        let mut fields = FIELDS.to_vec();
+        names.sort_unstable();
+        fields.sort_unstable();
+        assert_eq!(names, fields);
+
+        let required = Config { rpc_urls: config.rpc_urls.clone(), payees: config.payees.clone(), ..Config::default() };
+        assert_eq!(serde_json::json!(config), serde_json::json!(required));
+        assert!(config.policy().is_ok());
+        let optional: Config = Figment::from(Serialized::defaults(Config::default()))
+            .merge(Serialized::defaults(shown))
+            .extract()
+            .unwrap();
+        assert!(
+            optional.explorer_url.is_some() && optional.gas_password_file.is_some(),
+            "what is commented out fits, too"
+        );
+    }
+
+    #[test]
+    fn the_readme_shows_what_is_required() {
         let readme = include_str!("../README.md");
         let sample = readme.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-        let table: serde_json::Value = Figment::from(Toml::string(sample)).extract().unwrap();
-        let config: Config =
-            Figment::from(Serialized::defaults(Config::default())).merge(Toml::string(sample)).extract().unwrap();
-
-        assert_eq!(table.as_object().unwrap().len(), FIELDS.len());
-        assert!(config.policy().is_ok());
-        let defaults = Config { rpc_urls: config.rpc_urls.clone(), payees: config.payees.clone(), ..Config::default() };
-        assert_eq!(config.policy().unwrap(), defaults.policy().unwrap(), "the sample shows the defaults");
-        assert_eq!((config.confirmations, config.fee_cap_gwei), (defaults.confirmations, defaults.fee_cap_gwei));
+        assert!(with(sample).policy().is_ok());
     }
 
     #[test]

@@ -9,10 +9,13 @@
 //! - [`config`]: what the settler is told; [`keys`]: opening key files
 //! - [`charging`]: charges as the planner sees them; [`explain`]: why each voucher is claimed or waits
 //! - [`chain`]: what is asked of the chain; [`fees`]: what to offer for a transaction
-//! - [`api`]: the JSON of both ports; [`metrics`]: what Prometheus sees
-//! - [`cli`]: the commands of the binary; [`deploy`]: how one of them deploys a network
+//! - [`api`]: the JSON of both ports; [`reports`], [`earnings`], [`alarms`], [`csv`]: what the operator's page shows;
+//!   [`metrics`]: what Prometheus sees
+//! - [`cli`]: the commands of the binary; [`deploy`]: how one of them deploys a network; [`doctor`]: how one looks for
+//!   what is wrong
 
 pub mod admin;
+pub mod alarms;
 pub mod api;
 pub mod chain;
 pub mod charging;
@@ -20,7 +23,10 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod csv;
 pub mod deploy;
+pub mod doctor;
+pub mod earnings;
 pub mod engine;
 pub mod explain;
 pub mod fees;
@@ -28,6 +34,7 @@ pub mod intake;
 pub mod keys;
 pub mod metrics;
 pub mod plan;
+pub mod reports;
 pub mod sender;
 pub mod simulate;
 pub mod store;
@@ -174,9 +181,8 @@ pub async fn spawn_with_key(config: Config, key: PrivateKeySigner) -> Result<Han
     let watch = Arc::new(engine::Watch::default());
     let pace = engine::Pace { poll_interval: config.poll_interval, lane_refresh: config.lane_refresh };
     let engine = engine::Engine::new(sender.clone(), watch.clone(), policy, pace);
-    let payees = config.payees;
-    let intake = intake::Intake::new(sender.clone(), watch.clone(), payees.clone(), config.lanes_max);
-    let admin = admin::Admin { sender, watch, payees };
+    let admin = admin::Admin::new(sender.clone(), watch.clone(), &config);
+    let intake = intake::Intake::new(sender, watch, config.payees, config.lanes_max);
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();

@@ -3,9 +3,13 @@
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::alarms::AlarmKind;
 use crate::api::{IntakeResult, LogSummary};
+use crate::reports::Overview;
 
 const METADATA: Metadata<'static> = Metadata::new("settler", Level::INFO, Some("minus_settler"));
+
+const INTAKE: &str = "settler_intake_total";
 
 /// All of the settler's counters and gauges.
 pub struct Metrics {
@@ -65,8 +69,28 @@ impl Default for Metrics {
             ("settler_transactions", "Transactions by state."),
             ("settler_paid_base_units", "What all claims moved, token base units."),
             ("settler_fees_gwei", "What all transactions cost, 10^-9 of the native coin."),
+            (
+                "settler_exposure_base_units",
+                "What the payers have signed and the chain has not paid, token base units.",
+            ),
+            ("settler_open_lanes", "Lanes with a voucher that the chain has not paid."),
+            ("settler_alarm", "1 while something needs the operator; the page says what to do."),
+            ("settler_looked_at_timestamp_seconds", "When a look at the chain last succeeded; 0 when none has."),
+            ("settler_build_info", "Always 1; the program's version is a label."),
+            ("process_start_time_seconds", "When the settler started, seconds since 1970."),
+            ("process_resident_memory_bytes", "Memory that the settler holds."),
         ] {
             recorder.describe_gauge(KeyName::from(name), None, SharedString::from(help));
+        }
+        recorder.describe_counter(
+            KeyName::from(INTAKE),
+            None,
+            SharedString::from("Vouchers and charges handed in, by result."),
+        );
+        for word in ["recorded", "same_as_before", "refused"] {
+            // There from the start, so that the first one is seen as a step from nothing.
+            let key = Key::from_parts(INTAKE, vec![Label::new("result", word)]);
+            recorder.register_counter(&key, &METADATA).increment(0);
         }
         let handle = recorder.handle();
         Self {
@@ -95,7 +119,7 @@ impl Metrics {
                 IntakeResult::SameAsBefore => "same_as_before",
                 IntakeResult::Refused { .. } => "refused",
             };
-            let key = Key::from_parts("settler_intake_total", vec![Label::new("result", word)]);
+            let key = Key::from_parts(INTAKE, vec![Label::new("result", word)]);
             self.recorder.register_counter(&key, &METADATA).increment(1);
         }
     }
@@ -106,9 +130,14 @@ impl Metrics {
         self.gas_balance.set(number(gas_balance_wei / 1_000_000_000));
     }
 
-    /// The text for Prometheus, with the log's counts as they are now.
+    /// The text for Prometheus, with the log's counts as they are now and what else was seen a moment ago.
     #[must_use]
-    pub fn render(&self, summary: &LogSummary) -> String {
+    pub fn render(&self, summary: &LogSummary, overview: &Overview, started_at: u64) -> String {
+        for kind in AlarmKind::ALL {
+            let is_raised = overview.alarms.iter().any(|alarm| alarm.kind == kind);
+            self.labelled("settler_alarm", "kind", kind.as_str(), u64::from(is_raised));
+        }
+        self.labelled("settler_build_info", "version", env!("CARGO_PKG_VERSION"), 1);
         let mut paid = 0u128;
         for (state, count) in &summary.vouchers {
             self.labelled("settler_vouchers", "state", state.as_str(), count.count);
@@ -125,6 +154,11 @@ impl Metrics {
             ("settler_vouchers_at_risk", u128::from(summary.at_risk)),
             ("settler_paid_base_units", paid),
             ("settler_fees_gwei", u128::from(summary.fees_gwei)),
+            ("settler_exposure_base_units", overview.exposure.base_units()),
+            ("settler_open_lanes", u128::from(overview.open_lanes)),
+            ("settler_looked_at_timestamp_seconds", u128::from(overview.looked_at)),
+            ("process_start_time_seconds", u128::from(started_at)),
+            ("process_resident_memory_bytes", u128::from(resident_bytes().unwrap_or(0))),
         ] {
             self.recorder.register_gauge(&Key::from_static_name(name), &METADATA).set(number(value));
         }
@@ -138,6 +172,13 @@ impl Metrics {
     }
 }
 
+/// What the system says; not every system has `/proc`.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1_024)
+}
+
 /// Prometheus knows only floats; for display, never for deciding. Exact up to 2^53.
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "display only")]
 fn number(value: u128) -> f64 {
@@ -147,6 +188,7 @@ fn number(value: u128) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alarms::{Alarm, Severity};
     use crate::check::Refusal;
 
     #[test]
@@ -154,7 +196,17 @@ mod tests {
         let metrics = Metrics::default();
         metrics.took_in(&[IntakeResult::Recorded, IntakeResult::Refused { reason: Refusal::NotASigner }]);
         metrics.saw(7, 2_000_000_000);
-        let text = metrics.render(&LogSummary { at_risk: 3, ..LogSummary::default() });
+        let overview = Overview {
+            alarms: vec![Alarm {
+                severity: Severity::Critical,
+                kind: AlarmKind::GasLow,
+                text: String::new(),
+                remedy: String::new(),
+            }],
+            looked_at: 5,
+            ..Overview::default()
+        };
+        let text = metrics.render(&LogSummary { at_risk: 3, ..LogSummary::default() }, &overview, 4);
 
         for line in [
             "settler_intake_total{result=\"recorded\"} 1",
@@ -162,6 +214,10 @@ mod tests {
             "settler_head_block 7",
             "settler_gas_balance_gwei 2",
             "settler_vouchers_at_risk 3",
+            "settler_alarm{kind=\"gas_low\"} 1",
+            "settler_alarm{kind=\"stale_chain\"} 0",
+            "settler_looked_at_timestamp_seconds 5",
+            "process_start_time_seconds 4",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

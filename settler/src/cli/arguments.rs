@@ -7,13 +7,15 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use url::Url;
 
-use super::{bond, claim, deploy, new_key, register_node, retire_node, run};
+use super::{bond, claim, claims, deploy, doctor, export, lanes, new_key, register_node, retire_node, run};
 
 const AFTER_HELP: &str = "\
 Examples:
   settler new-key gas-key.json
+  settler doctor --config settler.toml
   settler run --config settler.toml
   settler status
+  settler lanes --sort time-left --limit 10
   settler claim --now
 
 Settings of `run` come from flags, then SETTLER_<SETTING>, then the file; a list in a variable is written
@@ -56,6 +58,23 @@ pub enum Command {
     /// Claim everything that can be claimed and wait until it is confirmed.
     #[command(after_help = "Example:\n  settler claim --now --timeout 5m")]
     Claim(claim::Claim),
+    /// List the lanes whose vouchers the chain has not paid yet.
+    #[command(after_help = "Examples:\n  settler lanes --sort time-left --limit 10\n  \
+                      settler lanes --payer 0x12ab --json | jq '.lanes[].exposure'")]
+    Lanes(lanes::Lanes),
+    /// List the transactions that claim, the latest first.
+    #[command(after_help = "Examples:\n  settler claims --since 7days\n  settler claims --state reverted --json")]
+    Claims(claims::Claims),
+    /// Write all lanes, claims or earnings to a file.
+    #[command(after_help = "Examples:\n  settler export --what claims --format csv --out claims.csv\n  \
+                      settler export --what lanes --format json | jq length\n\n\
+                      Amounts are token base units (10^-6 tokens), fees wei, times unix seconds. The file appears\n\
+                      when it is whole; before, nothing of that name is touched.")]
+    Export(export::Export),
+    /// Check everything that `run` needs, and say what to do about what is wrong.
+    #[command(after_help = "Example:\n  settler doctor --config settler.toml\n\n\
+                      Takes the settings of `run`. Changes nothing. Ends with 1 when something is wrong.")]
+    Doctor(Box<doctor::Doctor>),
     /// Bond, authorise and register a node; steps that are done already are skipped.
     #[command(after_help = "Example:\n  minus-node consent --operator 0x… > consent.json\n  \
                       settler register-node --operator-keystore operator.json --consent consent.json \\\n    \

@@ -3,6 +3,8 @@
 //! - [`arguments`]: what the command line looks like
 //! - [`outcome`]: exit codes, and printing for people and for programs
 //! - [`run`](mod@run), [`status`], [`claim`]: the service and what is asked of it
+//! - [`lanes`], [`claims`], [`export`]: what it reports; `table`: tables for people
+//! - [`doctor`]: what is wrong before it runs
 //! - [`register_node`], [`retire_node`], [`bond`], [`deploy`]: what an operator signs, over [`operator`]
 //! - [`new_key`]: making a key file
 //! - [`admin_client`]: speaking to a running settler
@@ -11,7 +13,11 @@ pub mod admin_client;
 pub mod arguments;
 pub mod bond;
 pub mod claim;
+pub mod claims;
 pub mod deploy;
+pub mod doctor;
+pub mod export;
+pub mod lanes;
 pub mod new_key;
 pub mod operator;
 pub mod outcome;
@@ -19,6 +25,7 @@ pub mod register_node;
 pub mod retire_node;
 pub mod run;
 pub mod status;
+mod table;
 
 pub use arguments::{Arguments, Command};
 pub use outcome::run;

@@ -15,9 +15,16 @@ use super::outcome::CommandError;
 use crate::chain::ChainError;
 use crate::{Config, StartError, spawn};
 
+/// Runs the service.
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    settings: Settings,
+}
+
 /// Flags go over the environment (`SETTLER_…`), that goes over the file.
 #[derive(Debug, Args, Serialize)]
-pub struct Run {
+pub(super) struct Settings {
     /// The configuration file, TOML.
     #[arg(long, env = "SETTLER_CONFIG")]
     #[serde(skip)]
@@ -76,17 +83,23 @@ pub struct Run {
     poll_interval: Option<String>,
 }
 
+impl Settings {
+    /// All of them together.
+    pub(super) fn load(&self) -> Result<Config, CommandError> {
+        if let Some(file) = self.config.as_deref().filter(|file| !file.is_file()) {
+            return Err(CommandError::Usage(format!("there is no file {}", file.display())));
+        }
+        Config::load(self.config.as_deref(), self).map_err(|error| CommandError::Usage(error.to_string()))
+    }
+}
+
 impl Run {
     /// Runs until SIGINT or SIGTERM.
     ///
     /// # Errors
     /// When it does not start, or ends by itself.
     pub async fn execute(self) -> Result<(), CommandError> {
-        if let Some(file) = self.config.as_deref().filter(|file| !file.is_file()) {
-            return Err(CommandError::Usage(format!("there is no file {}", file.display())));
-        }
-        let config =
-            Config::load(self.config.as_deref(), &self).map_err(|error| CommandError::Usage(error.to_string()))?;
+        let config = self.settings.load()?;
         let handle = spawn(config).await.map_err(|error| match error {
             StartError::Config(error) => CommandError::Usage(error.to_string()),
             StartError::Key(error) => error.into(),

@@ -1,11 +1,9 @@
 //! `settler status`: what a running settler has and does.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, Table};
-
 use super::admin_client::AdminClient;
 use super::arguments::Running;
 use super::outcome::{CommandError, say, say_json};
+use super::table::{right, table};
 use crate::api::Status;
 
 /// Asks and prints.
@@ -76,18 +74,4 @@ fn transactions(status: &Status) -> String {
     }
     right(&mut table, &[1, 2, 3, 4, 5]);
     table.to_string()
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
-    table
-}
-
-fn right(table: &mut Table, columns: &[usize]) {
-    for column in columns {
-        if let Some(column) = table.column_mut(*column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
 }

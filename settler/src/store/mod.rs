@@ -10,7 +10,7 @@
 //! - [`transactions`]: storing signed transactions and what became of them
 //! - [`endings`]: what the end of a transaction does to its vouchers
 //! - [`requests`]: the operator's "claim now"
-//! - [`report`]: what `status` and the metrics show
+//! - [`report`]: what `status` and the metrics show; [`report_lanes`], [`report_claims`]: what the page lists
 
 pub mod charges;
 pub mod codec;
@@ -19,6 +19,8 @@ pub mod intake;
 pub mod lanes;
 pub mod open;
 pub mod report;
+pub mod report_claims;
+pub mod report_lanes;
 pub mod requests;
 pub mod state;
 pub mod transactions;
@@ -27,5 +29,7 @@ pub use charges::{CheckedCharge, OpenCharge};
 pub use intake::{CheckedVoucher, Recording};
 pub use lanes::{LaneView, OpenVoucher};
 pub use open::{Store, StoreError};
+pub use report_claims::{ClaimFilter, Earning};
+pub use report_lanes::{Attention, LaneFilter, LaneSort};
 pub use state::{Hold, Reason, TransactionState, VoucherState};
 pub use transactions::{Attempt, Instrument, LiveTransaction, NewTransaction, PlannedRow};

@@ -10,4 +10,7 @@ mod deploy_with_forge;
 mod faults;
 mod intake;
 mod model;
+mod packaging;
+mod reporting;
+mod reports;
 mod world;
