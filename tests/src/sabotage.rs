@@ -24,6 +24,10 @@ impl Sabotage {
         let agent = network.agent();
         match self {
             Self::StoredByte => {
+                // What came last may be in the journal alone; a node that starts puts it where the bit is looked for.
+                agent.node.lock().kill();
+                agent.node.lock().start()?;
+                network.ready().await?;
                 agent.node.lock().kill();
                 flip_stored_bit(&agent.node_data().join("node.sqlite")).await?;
                 agent.node.lock().start()?;

@@ -202,6 +202,8 @@ struct Earned {
 
 async fn meters(State(node): State<Arc<Node>>) -> Result<Json<Meters>, StoreError> {
     let operator = node.view.node(node.address()).map(|own| own.operator);
+    // A store that cannot be written may lack what it let in last.
+    let _ = node.store.catch_up().await;
     // One transaction, so that the books are of one moment.
     let mut reading = node.store.readers().begin().await?;
     let mut customers = Vec::new();

@@ -132,8 +132,8 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
     std::fs::create_dir_all(&config.data_dir).map_err(file(&config.data_dir))?;
     let subscriptions = Arc::<Subscriptions>::default();
     let metrics = Arc::<Metrics>::default();
-    let opened = (Arc::clone(&subscriptions), Arc::clone(&metrics));
-    let (store, writer) = Store::open(&config.data_dir, config.database_url.as_ref(), opened.0, opened.1)
+    let (audience, counted) = (Arc::<Subscriptions>::clone(&subscriptions), Arc::clone(&metrics));
+    let (store, writer) = Store::open(&config.data_dir, config.database_url.as_ref(), audience, counted)
         .await
         .map_err(|error| StartError::Store(error.to_string()))?;
     let newest = commands::newest(store.readers()).await.map_err(|error| StartError::Store(error.to_string()))?;

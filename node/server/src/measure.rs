@@ -10,7 +10,7 @@ use crate::{
     StartError,
     agent::lane::Lane,
     chain::{reader::Reader, tables::Batch, view::View},
-    store::{Store, StoreError, chain},
+    store::{Nobody, Store, StoreError, chain},
 };
 
 /// Rows saved in one transaction.
@@ -35,7 +35,7 @@ impl OpenView {
         lanes: Vec<(Address, Address)>,
     ) -> Result<(), StartError> {
         let (store, _writer) =
-            Store::open(data_dir, None, Arc::default(), Arc::default()).await.map_err(store_error)?;
+            Store::open(data_dir, None, Arc::new(Nobody), Arc::default()).await.map_err(store_error)?;
         let routes = routes
             .chunks(ROWS_PER_COMMIT)
             .map(|chunk| Batch { routes: chunk.iter().copied().collect(), ..Batch::default() });
@@ -61,7 +61,7 @@ impl OpenView {
     /// When the store cannot be read.
     pub async fn open(data_dir: &Path) -> Result<Self, StartError> {
         let (store, _writer) =
-            Store::open(data_dir, None, Arc::default(), Arc::default()).await.map_err(store_error)?;
+            Store::open(data_dir, None, Arc::new(Nobody), Arc::default()).await.map_err(store_error)?;
         let deployment = Deployment {
             chain_id: 0,
             reserve: Address::ZERO,

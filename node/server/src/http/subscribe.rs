@@ -210,10 +210,21 @@ impl Subscription {
         }
     }
 
+    /// The next packets in the store. What was stored last may not be visible yet, but always comes after what is; so only
+    /// a page without any has to be looked at again.
     async fn read(&self) -> Result<Vec<Waiting>, StoreError> {
-        packets::waiting(self.node.store.readers(), self.wallet, self.progress.cursor(), READ_AHEAD)
-            .await
-            .inspect_err(|error| tracing::warn!(%error, "stored packets could not be read"))
+        let store = &self.node.store;
+        let page = || packets::waiting(store.readers(), self.wallet, self.progress.cursor(), READ_AHEAD);
+        let read = async {
+            let is_all = store.is_caught_up();
+            let first = page().await?;
+            if is_all || !first.is_empty() {
+                return Ok(first);
+            }
+            store.catch_up().await?;
+            page().await
+        };
+        read.await.inspect_err(|error| tracing::warn!(%error, "stored packets could not be read"))
     }
 
     fn push(&mut self, waiting: Waiting, events: &mut String) {
@@ -233,19 +244,24 @@ impl Subscription {
         self.sealer.seal_onto(&frame, events);
     }
 
+    async fn issue(&self) -> Result<Issued, StoreError> {
+        let (wallet, through, relay) = (self.wallet, self.progress.cursor(), self.relay);
+        let store = &self.node.store;
+        if let Some(payer) = store.payer_of(wallet)
+            && statements::is_held_up(store.readers(), payer, wallet, clock::now_s()).await?
+        {
+            return Ok(Issued::Held);
+        }
+        let issuing = store.writer().write_patiently(move |connection| {
+            Box::pin(async move { statements::issue(connection, wallet, through, relay, clock::now_s()).await })
+        });
+        issuing.await
+    }
+
     /// Issues a statement over everything the client has; it is durable before it is pushed.
     async fn bill(&mut self) -> Result<Billed, StoreError> {
         let began = Instant::now();
-        let (wallet, through, relay) = (self.wallet, self.progress.cursor(), self.relay);
-        let issued = self
-            .node
-            .store
-            .writer()
-            .write_patiently(move |connection| {
-                Box::pin(async move { statements::issue(connection, wallet, through, relay, clock::now_s()).await })
-            })
-            .await?;
-        match issued {
+        match self.issue().await? {
             Issued::Held => {
                 self.progress.held(Instant::now());
                 Ok(Billed::Held)

@@ -1,75 +1,13 @@
 //! What becomes of a store whose disk is full, whose space is given back, whose database dies.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
-
-use alloy::primitives::{Address, B256, keccak256};
-use minus_bindings::Amount;
-use minus_protocol::Tariff;
-use sqlx::{AssertSqlSafe, Executor};
+use std::{path::Path, time::Duration};
 
 use super::{
-    Store, StoreError,
-    arrivals::{Arrival, Stored},
-    customers::Entrusting,
+    Nobody, Store, StoreError,
+    arrivals::Stored,
     packets,
-    testing::{self, Postgres},
+    testing::{self, Postgres, WALLET, arrival, entrust, numbers, until},
 };
-use crate::agent::lane::Lane;
-
-const WALLET: Address = Address::repeat_byte(1);
-const PAYER: Address = Address::repeat_byte(2);
-/// For what a slow machine may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn lane() -> Lane {
-    Lane { deposit: Amount::from_base_units(1).expect("small"), ..Lane::default() }
-}
-
-async fn entrust(store: &Store) {
-    let command = B256::repeat_byte(3);
-    let order = Entrusting { command, wallet: WALLET, payer: PAYER, declared: Amount::ZERO, lane: lane(), now_s: 1 };
-    store.entrust(order).await.expect("the store works").expect("no replay");
-    assert_eq!(store.payer_of(WALLET), Some(PAYER));
-}
-
-/// A packet that costs nothing, told from others by its number.
-fn arrival(number: u64, bytes: usize) -> Arrival {
-    let mut packet = number.to_be_bytes().to_vec();
-    packet.resize(bytes, 0x5a);
-    Arrival {
-        wallet: WALLET,
-        payer: PAYER,
-        id: keccak256(&packet),
-        packet: packet.into(),
-        now_s: 1_000,
-        relay: None,
-        own_operator: Address::repeat_byte(7),
-        tariff_version: 1,
-        tariff: Tariff::default(),
-        lane: lane(),
-        retention_s: 100,
-        customer_credit: Amount::ZERO,
-        customer_quota: u64::MAX,
-    }
-}
-
-async fn numbers(store: &Store) -> Vec<u64> {
-    let mut reading = store.readers().acquire().await.expect("a reader");
-    let waiting = packets::waiting(&mut *reading, WALLET, 0, u32::MAX).await.expect("readable");
-    let number = |packet: &[u8]| u64::from_be_bytes(*packet.first_chunk().expect("it is longer"));
-    waiting.iter().map(|waiting| number(&waiting.packet)).collect()
-}
-
-async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 fn file_bytes(folder: &Path) -> u64 {
     let length = |name| folder.join(name).metadata().map_or(0, |file| file.len());
@@ -96,14 +34,8 @@ async fn the_space_of_deleted_packets_returns_to_the_file_system() {
 
 /// So many pages may the file have.
 async fn allow_pages(store: &Store, pages: u32) {
-    let pragma = AssertSqlSafe(format!("pragma max_page_count = {pages}"));
-    let set = store.writer().write(|connection| {
-        Box::pin(async move {
-            connection.execute(pragma).await?;
-            Ok(())
-        })
-    });
-    set.await.expect("a setting needs no room");
+    let pragma = format!("pragma max_page_count = {pages}");
+    store.writer().execute(pragma).await.expect("a setting needs no room");
 }
 
 #[tokio::test]
@@ -126,7 +58,7 @@ async fn a_full_disk_refuses_loses_nothing_and_is_noticed_when_there_is_room_aga
     assert!(matches!(refused, StoreError::Database(_) | StoreError::NotCommitted), "{refused}");
     assert!(stored.len() > 10);
     assert!(store.problem().is_some(), "readiness says so");
-    assert_eq!(numbers(&store).await, stored);
+    assert!(stored.starts_with(&numbers(&store).await), "some may be in the journal alone");
 
     allow_pages(&store, 4_000).await;
     until("it gets well by itself", || async { store.problem().is_none() }).await;
@@ -143,7 +75,7 @@ async fn what_postgresql_acknowledged_survives_its_death() {
     let url = server.database().await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = testing::open(folder.path(), Some(&url)).await;
-    let second = Store::open(folder.path(), Some(&url), std::sync::Arc::default(), std::sync::Arc::default()).await;
+    let second = Store::open(folder.path(), Some(&url), std::sync::Arc::new(Nobody), std::sync::Arc::default()).await;
     assert!(matches!(second, Err(StoreError::Taken)), "one node at a time");
     entrust(&store).await;
 

@@ -2,11 +2,13 @@
 //! by URL, one set of SQL for both.
 //!
 //! - `database` — opens either, with the settings that law 8 asks for
-//! - `writer` — the single writer task: batches what is queued into one `transaction` (group commit)
+//! - `writer` — the entrance to the single writer; `task` — takes what is queued together (group commit)
+//! - `ledger` — what the task does to the database: packets are put into the `journal`, answered, and later applied to the
+//!   tables many at once; every other write runs in a `transaction` that applies them first
 //! - `convert` — addresses, amounts and counts as columns
 //! - `lines` — meter lines of every book
-//! - `arrivals` — store packets, many at once; `rows` — statements over many rows
-//! - `packets` — read what is to be pushed, delete what expired; `compaction` — the space of what was deleted
+//! - `arrivals` — packets at the door; `books` — what they are judged on; `rows` — statements over many rows
+//! - `packets` — put them in, read what is to be pushed, delete what expired; `compaction` — the space of what was deleted
 //! - `payers` — who pays for a wallet, without asking the database
 //! - `customers` — accounts and entrusted wallets
 //! - `statements` — issue a statement, accept its acknowledgement
@@ -18,6 +20,7 @@
 //! - `chain` — the persisted view of the chain
 
 pub(crate) mod arrivals;
+mod books;
 pub(crate) mod chain;
 pub(crate) mod charges;
 pub(crate) mod commands;
@@ -27,6 +30,10 @@ pub(crate) mod customers;
 mod database;
 #[cfg(test)]
 mod endurance;
+mod journal;
+#[cfg(test)]
+mod journaling;
+mod ledger;
 pub(crate) mod lines;
 #[cfg(test)]
 mod model;
@@ -37,13 +44,14 @@ pub(crate) mod peers;
 mod rows;
 pub(crate) mod statements;
 pub(crate) mod subscriptions;
+mod task;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transaction;
 pub(crate) mod vouchers;
 mod writer;
 
-use std::{path::Path, sync::Arc};
+use std::{fmt::Debug, path::Path, sync::Arc};
 
 use alloy::primitives::Address;
 use sqlx::{AnyPool, Executor};
@@ -52,9 +60,11 @@ use tokio::task::JoinHandle;
 use self::{
     customers::{Entrusted, Entrusting},
     database::{Database, Kind},
+    ledger::Ledger,
+    packets::Waiting,
     payers::Payers,
 };
-use crate::{clock, config::DatabaseUrl, http::subscribe::Subscriptions, metrics::Metrics};
+use crate::{clock, config::DatabaseUrl, metrics::Metrics};
 
 pub(crate) use sqlx::AnyConnection as Connection;
 pub(crate) use writer::{QUEUE_LENGTH_MAX, Writer};
@@ -88,6 +98,25 @@ pub(crate) enum StoreError {
     Closed,
 }
 
+/// Who hears of packets that were stored, in the order in which they were. Must not block: the writer calls it.
+pub(crate) trait Audience: Debug + Send + Sync {
+    /// A packet of this wallet is durable. [`Store::catch_up`] puts it where readers see it.
+    fn stored(&self, wallet: Address, waiting: Waiting);
+
+    /// Packets may have been stored that nobody was told of. Readers see them now.
+    fn missed(&self);
+}
+
+/// Nobody listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nobody;
+
+impl Audience for Nobody {
+    fn stored(&self, _: Address, _: Waiting) {}
+
+    fn missed(&self) {}
+}
+
 /// The open store.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
@@ -101,7 +130,7 @@ impl Store {
     pub(crate) async fn open(
         folder: &Path,
         url: Option<&DatabaseUrl>,
-        subscriptions: Arc<Subscriptions>,
+        audience: Arc<dyn Audience>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let database = Database::at(folder, url)?;
@@ -112,7 +141,9 @@ impl Store {
         }
         let payers = Arc::new(Payers::new(customers::payers(&mut connection).await?));
         let readers = database.readers().await?;
-        let (writer, task) = Writer::start(database, connection, subscriptions, metrics);
+        let mut ledger = Ledger::new(connection);
+        ledger.restore().await?;
+        let (writer, task) = Writer::start(database, ledger, audience, metrics);
         Ok((Self { readers, writer, payers }, task))
     }
 
@@ -143,7 +174,17 @@ impl Store {
         Ok(())
     }
 
-    /// For reading only; sees what is committed.
+    /// Whether readers see every packet that was stored before.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.writer.is_caught_up()
+    }
+
+    /// Returns when readers see every packet that was stored before.
+    pub(crate) async fn catch_up(&self) -> Result<(), StoreError> {
+        self.writer.catch_up().await
+    }
+
+    /// For reading only; sees what is committed, but a packet that was stored a moment ago only after `catch_up`.
     pub(crate) fn readers(&self) -> &AnyPool {
         &self.readers
     }

@@ -1,16 +1,20 @@
 //! Stored packets: what is pushed and billed, and how they go: on acknowledgement or when their time is over.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::LazyLock,
+};
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, B256};
 use bytes::Bytes;
 use minus_protocol::{Carriage, Tariff};
 
 use super::{
     Connection, StoreError,
-    arrivals::Arrival,
-    convert::{address, flag, integer, price, unsigned, version},
+    arrivals::Kept,
+    convert::{address, amount_column, flag, hash, integer, price, unsigned, version},
     customers::{self, Held},
+    rows::Rows,
 };
 
 /// Packets deleted in one transaction at most, so that expiry never holds up arrivals for long.
@@ -38,14 +42,14 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// A packet that was stored just now.
-    pub(super) fn of(arrival: &Arrival, seq: u64) -> Self {
+    /// A packet that was let in just now.
+    pub(super) fn of(kept: &Kept) -> Self {
         Self {
-            seq,
-            stored_at: arrival.now_s,
-            tariff_version: arrival.tariff_version,
-            relayed_in: arrival.relay.is_some(),
-            packet: arrival.packet.clone(),
+            seq: kept.seq,
+            stored_at: kept.now_s,
+            tariff_version: kept.tariff_version,
+            relayed_in: kept.relay.is_some(),
+            packet: kept.packet.clone(),
         }
     }
 }
@@ -127,6 +131,64 @@ pub(crate) async fn expire(connection: &mut Connection, before_s: u64) -> Result
         customers::save_account(connection, &account).await?;
     }
     Ok(expired)
+}
+
+/// Which of the ids were stored before.
+pub(super) async fn seen(connection: &mut Connection, ids: &[B256]) -> Result<HashSet<B256>, StoreError> {
+    static SELECT: LazyLock<Rows> = LazyLock::new(|| Rows::new("select id from seen_packets where id in (", 1, ")"));
+    let mut seen = HashSet::new();
+    for (text, group) in SELECT.cover(ids) {
+        let query = group.fold(sqlx::query_scalar(text), |query, id| query.bind(id.to_vec()));
+        let rows: Vec<Vec<u8>> = query.fetch_all(&mut *connection).await?;
+        for id in rows {
+            seen.insert(hash(&id)?);
+        }
+    }
+    Ok(seen)
+}
+
+/// Puts packets that were let in into the tables, and their ids.
+pub(super) async fn insert(connection: &mut Connection, kept: &[Kept]) -> Result<(), StoreError> {
+    static PACKETS: LazyLock<Rows> = LazyLock::new(|| Rows::new("insert into packets values", 7, ""));
+    static SEEN: LazyLock<Rows> =
+        LazyLock::new(|| Rows::new("insert into seen_packets values", 2, "on conflict do nothing"));
+    for (text, group) in PACKETS.split(kept) {
+        let mut query = sqlx::query(text);
+        for kept in group {
+            query = query
+                .bind(kept.wallet.to_vec())
+                .bind(integer(kept.seq)?)
+                .bind(integer(kept.now_s)?)
+                .bind(i64::from(kept.tariff_version))
+                .bind(i64::from(kept.relay.is_some()))
+                .bind(amount_column(kept.reserve))
+                .bind(kept.packet.to_vec());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    // Neighbours in the index one after the other.
+    let mut ids: Vec<_> = kept.iter().map(|kept| (kept.id, kept.now_s)).collect();
+    ids.sort_unstable();
+    for (text, group) in SEEN.cover(&ids) {
+        let mut query = sqlx::query(text);
+        for (id, now_s) in group {
+            query = query.bind(id.to_vec()).bind(integer(*now_s)?);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Keeps a version of this node's own tariff.
+pub(super) async fn keep_tariff(connection: &mut Connection, version: u32, tariff: Tariff) -> Result<(), StoreError> {
+    sqlx::query("insert into tariffs values ($1, $2, $3, $4) on conflict do nothing")
+        .bind(i64::from(version))
+        .bind(tariff.delivery.to_string())
+        .bind(tariff.relay.to_string())
+        .bind(tariff.storing.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// How many packets are stored: for metrics.

@@ -32,12 +32,31 @@ struct LatestRow {
 
 type Row = (i64, Vec<u8>, i64, i64, String, Option<Vec<u8>>, i64);
 
-async fn latest(connection: &mut Connection, payer: Address) -> Result<Option<LatestRow>, StoreError> {
+impl LatestRow {
+    /// Whether it holds up the bill of this wallet.
+    fn holds_up(&self, wallet: Address, now_s: u64) -> bool {
+        // One from the future is not young: the clock was set back, and nobody waits until it is there again.
+        let young = (self.at..self.at.saturating_add(PATIENCE_S)).contains(&now_s);
+        !self.latest.acknowledged && self.latest.wallet != wallet && young
+    }
+}
+
+/// Whether a bill of this wallet would be held up, as a reader sees it: nobody need take a turn in the writer to learn it.
+pub(crate) async fn is_held_up<'e>(
+    executor: impl sqlx::AnyExecutor<'e>,
+    payer: Address,
+    wallet: Address,
+    now_s: u64,
+) -> Result<bool, StoreError> {
+    Ok(latest(executor, payer).await?.is_some_and(|row| row.holds_up(wallet, now_s)))
+}
+
+async fn latest<'e>(executor: impl sqlx::AnyExecutor<'e>, payer: Address) -> Result<Option<LatestRow>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
         "select number, wallet, through, at, total, relay, acknowledged from statements where payer = $1",
     )
     .bind(payer.to_vec())
-    .fetch_optional(connection)
+    .fetch_optional(executor)
     .await?;
     row.map(|(number, wallet, through, at, total, relay, acknowledged)| {
         Ok(LatestRow {
@@ -78,12 +97,8 @@ pub(crate) async fn issue(
         return Ok(Issued::Nothing);
     };
     let mut account = customers::account(&mut *connection, owner.payer).await?.ok_or(StoreError::Corrupt("account"))?;
-    if let Some(row) = latest(connection, owner.payer).await? {
-        // One from the future is not young: the clock was set back, and nobody waits until it is there again.
-        let young = (row.at..row.at.saturating_add(PATIENCE_S)).contains(&now_s);
-        if !row.latest.acknowledged && row.latest.wallet != wallet && young {
-            return Ok(Issued::Held);
-        }
+    if latest(&mut *connection, owner.payer).await?.is_some_and(|row| row.holds_up(wallet, now_s)) {
+        return Ok(Issued::Held);
     }
     // A client may claim to have more than was ever stored; the statement names what there was.
     let through = through.min(owner.last_seq);
@@ -181,7 +196,7 @@ pub(crate) async fn acknowledge(
         return Ok(Acknowledged::Refused(Refusal::NotEntrusted));
     };
     let mut account = customers::account(&mut *connection, owner.payer).await?.ok_or(StoreError::Corrupt("account"))?;
-    let row = latest(connection, owner.payer).await?;
+    let row = latest(&mut *connection, owner.payer).await?;
     let standing = Standing {
         payer: owner.payer,
         payee: offered.own_operator,

@@ -10,10 +10,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use alloy::primitives::{Address, B256, keccak256};
+use futures_util::future::join_all;
+use minus_bindings::Amount;
+use minus_protocol::Tariff;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
+use tokio::task::JoinHandle;
 
-use super::Store;
-use crate::config::DatabaseUrl;
+use super::{
+    Nobody, Store, StoreError,
+    arrivals::{Arrival, Stored},
+    customers::Entrusting,
+    packets,
+};
+use crate::{agent::lane::Lane, config::DatabaseUrl};
 
 /// How long a server may take to start, to stop, or to recover, on a machine with other things to do.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -26,8 +36,88 @@ pub(crate) async fn store() -> (Store, tempfile::TempDir) {
 
 /// The store in that folder, or at that URL.
 pub(crate) async fn open(folder: &Path, url: Option<&DatabaseUrl>) -> Store {
-    let (store, _task) = Store::open(folder, url, Arc::default(), Arc::default()).await.expect("the store opens");
-    store
+    opened(folder, url).await.0
+}
+
+/// The same with its writer's task: aborting it is a crash that leaves everything to the next start.
+pub(crate) async fn opened(folder: &Path, url: Option<&DatabaseUrl>) -> (Store, JoinHandle<()>) {
+    Store::open(folder, url, Arc::new(Nobody), Arc::default()).await.expect("the store opens")
+}
+
+/// The same after a crash: a server may not have noticed yet that the old session is gone.
+pub(crate) async fn reopened(folder: &Path, url: Option<&DatabaseUrl>) -> (Store, JoinHandle<()>) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Store::open(folder, url, Arc::new(Nobody), Arc::default()).await {
+            Err(StoreError::Taken) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return opened.expect("the store opens"),
+        }
+    }
+}
+
+/// One wallet and who pays for it.
+pub(super) const WALLET: Address = Address::repeat_byte(1);
+pub(super) const PAYER: Address = Address::repeat_byte(2);
+
+pub(super) fn lane() -> Lane {
+    Lane { deposit: Amount::from_base_units(1).expect("small"), ..Lane::default() }
+}
+
+pub(super) async fn entrust(store: &Store) {
+    let command = B256::repeat_byte(3);
+    let order = Entrusting { command, wallet: WALLET, payer: PAYER, declared: Amount::ZERO, lane: lane(), now_s: 1 };
+    store.entrust(order).await.expect("the store works").expect("no replay");
+    assert_eq!(store.payer_of(WALLET), Some(PAYER));
+}
+
+/// A packet that costs nothing, told from others by its number.
+pub(super) fn arrival(number: u64, bytes: usize) -> Arrival {
+    let mut packet = number.to_be_bytes().to_vec();
+    packet.resize(bytes, 0x5a);
+    Arrival {
+        wallet: WALLET,
+        payer: PAYER,
+        id: keccak256(&packet),
+        packet: packet.into(),
+        now_s: 1_000,
+        relay: None,
+        own_operator: Address::repeat_byte(7),
+        tariff_version: 1,
+        tariff: Tariff::default(),
+        lane: lane(),
+        retention_s: 100,
+        customer_credit: Amount::ZERO,
+        customer_quota: u64::MAX,
+    }
+}
+
+/// Stores packets in this order: no more at a time than the runtime lets one task queue before it takes a turn.
+pub(super) async fn store_all(store: &Store, arrivals: &[Arrival]) -> Vec<Stored> {
+    let mut stored = Vec::with_capacity(arrivals.len());
+    for some in arrivals.chunks(32) {
+        let answers = join_all(some.iter().map(|arrival| store.writer().arrive(arrival.clone()))).await;
+        stored.extend(answers.into_iter().map(|answer| answer.expect("the store works")));
+    }
+    stored
+}
+
+/// What the tables hold, with what was journaled if they can be written.
+pub(super) async fn numbers(store: &Store) -> Vec<u64> {
+    let _ = store.catch_up().await;
+    let mut reading = store.readers().acquire().await.expect("a reader");
+    let waiting = packets::waiting(&mut *reading, WALLET, 0, u32::MAX).await.expect("readable");
+    let number = |packet: &[u8]| u64::from_be_bytes(*packet.first_chunk().expect("it is longer"));
+    waiting.iter().map(|waiting| number(&waiting.packet)).collect()
+}
+
+pub(super) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// A server of its own, reached through a socket in its folder.

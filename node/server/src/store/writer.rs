@@ -1,92 +1,112 @@
-//! The single writer. Arrivals and other writes are queued; the task takes what is queued, runs all of it in one
-//! transaction, commits once, and only then answers. So one `fsync` serves many callers, a write that fails leaves the
-//! others alone, and no one is told of a change that a power cut could lose (law 8).
+//! The entrance to the single writer: arrivals and other writes are queued for its `task`, and answered after their commit.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use futures_util::future::BoxFuture;
 use metrics::Counter;
-use sqlx::{Connection as _, Executor};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::SendTimeoutError},
+        oneshot,
+    },
     task::JoinHandle,
-    time::Instant,
 };
 
 use super::{
-    Connection, StoreError,
+    Audience, Connection, StoreError,
     arrivals::{Arrival, Stored},
-    compaction,
     database::Database,
-    packets::Waiting,
-    transaction::{Finish, Outcomes, Work, transact},
+    ledger::Ledger,
+    task::Task,
+    transaction::{Finish, Work},
 };
-use crate::{
-    http::subscribe::Subscriptions,
-    metrics::{Limit, Metrics},
-};
+use crate::metrics::{Limit, Metrics};
 
-/// Writes waiting at most. With packets of a mebibyte this bounds the memory held by the queue.
-pub(crate) const QUEUE_LENGTH_MAX: usize = 256;
-/// Writes in one transaction at most: bounds how long the first of them waits for the last.
-const BATCH_LENGTH_MAX: usize = 128;
-/// How often a store that failed is tried again while nobody writes, so that the node gets well without traffic.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// Writes waiting at most: more than there are requests in work, each of which may hold a packet of a mebibyte, so that
+/// these bound the memory; streams that want to bill wait without one.
+pub(crate) const QUEUE_LENGTH_MAX: usize = 1_024;
+/// How long a write that somebody else asked for waits for room in the queue: some commits, after which a crowd is past or
+/// is more than this machine can do.
+const ROOM_WITHIN: Duration = Duration::from_millis(100);
 
-type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
-enum Job {
+/// What the task is asked to do.
+pub(super) enum Job {
     Work(Work),
     Arrival(Box<Arrival>, Answer<Stored>),
     Compact(Answer<bool>),
+    /// Runs a statement outside of any transaction.
+    #[cfg(test)]
+    Execute(String, Answer<()>),
     Close(oneshot::Sender<()>),
 }
 
-/// Why nothing can be written at the moment, if so.
-type Problem = Arc<Mutex<Option<String>>>;
+/// What callers see of the task without asking it.
+#[derive(Debug, Default)]
+pub(super) struct Condition {
+    /// Why nothing can be written at the moment, if so.
+    problem: Mutex<Option<String>>,
+    /// Whether something that was let in may not be in the tables yet.
+    is_behind: AtomicBool,
+}
+
+impl Condition {
+    pub(super) fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn has_problem(&self) -> bool {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    pub(super) fn note(&self, problem: Option<String>) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    pub(super) fn set_behind(&self, is_behind: bool) {
+        self.is_behind.store(is_behind, Ordering::Release);
+    }
+}
 
 /// The entrance to the writer task.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Job>,
-    problem: Problem,
+    condition: Arc<Condition>,
     turned_away: Counter,
 }
 
 impl Writer {
     pub(super) fn start(
         database: Database,
-        connection: Connection,
-        subscriptions: Arc<Subscriptions>,
+        ledger: Ledger,
+        audience: Arc<dyn Audience>,
         metrics: Arc<Metrics>,
     ) -> (Self, JoinHandle<()>) {
         let (queue, jobs) = mpsc::channel(QUEUE_LENGTH_MAX);
-        let problem = Problem::default();
+        let condition = Arc::<Condition>::default();
         let turned_away = metrics.limit_reached.of(Limit::WriterQueue).clone();
-        let task = Task {
-            database,
-            connection: Some(connection),
-            subscriptions,
-            metrics,
-            problem: Arc::clone(&problem),
-            probed_at: Instant::now(),
-        };
-        (Self { queue, problem, turned_away }, tokio::spawn(task.run(jobs)))
+        let task = Task::new(database, ledger, audience, metrics, Arc::clone(&condition));
+        (Self { queue, condition, turned_away }, tokio::spawn(task.run(jobs)))
     }
 
-    /// Stores a packet in the next transaction and answers after its commit. A subscription of its wallet hears of it
-    /// first. Refuses at once when the queue is full, so that a stranger's packet is turned away instead of piling up.
+    /// Stores a packet durably and answers then. Who listens to its wallet hears of it first. Refuses when there is no room
+    /// in the queue for a while, so that a stranger's packet is turned away instead of piling up.
     pub(crate) async fn arrive(&self, arrival: Arrival) -> Result<Stored, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.try_queue(Job::Arrival(Box::new(arrival), answer))?;
+        self.enqueue(Job::Arrival(Box::new(arrival), answer)).await?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Runs `work` in the next transaction and answers after its commit. An `Err` of `work` undoes what it changed.
-    /// Refuses at once when the queue is full.
+    /// Refuses when there is no room in the queue for a while.
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -104,7 +124,7 @@ impl Writer {
         G: FnOnce(&T) + Send + 'static,
     {
         let (job, answered) = job(work, then);
-        self.try_queue(job)?;
+        self.enqueue(job).await?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -119,6 +139,19 @@ impl Writer {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Whether everything that was let in before is in the tables.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        !self.condition.is_behind.load(Ordering::Acquire)
+    }
+
+    /// Returns when everything that was let in before is in the tables: for who reads them and must miss nothing.
+    pub(crate) async fn catch_up(&self) -> Result<(), StoreError> {
+        if self.is_caught_up() {
+            return Ok(());
+        }
+        self.write_patiently(|_| Box::pin(async { Ok(()) })).await
+    }
+
     /// Gives some space that deletions left back to the file system. Whether there is more.
     pub(crate) async fn compact(&self) -> Result<bool, StoreError> {
         let (answer, answered) = oneshot::channel();
@@ -126,13 +159,20 @@ impl Writer {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    fn try_queue(&self, job: Job) -> Result<(), StoreError> {
-        self.queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
+    #[cfg(test)]
+    pub(super) async fn execute(&self, statement: String) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Job::Execute(statement, answer)).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn enqueue(&self, job: Job) -> Result<(), StoreError> {
+        self.queue.send_timeout(job, ROOM_WITHIN).await.map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => {
                 self.turned_away.increment(1);
                 StoreError::Busy
             }
-            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+            SendTimeoutError::Closed(_) => StoreError::Closed,
         })
     }
 
@@ -148,7 +188,7 @@ impl Writer {
 
     /// Why nothing can be written for the time being, if so.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.condition.problem()
     }
 
     /// Returns when everything queued before is committed; the task has ended then.
@@ -160,7 +200,8 @@ impl Writer {
     }
 }
 
-fn job<T, F, G>(work: F, then: G) -> (Job, oneshot::Receiver<Result<T, StoreError>>)
+/// A write as the task runs it, and its answer.
+pub(super) fn job<T, F, G>(work: F, then: G) -> (Job, oneshot::Receiver<Result<T, StoreError>>)
 where
     T: Send + 'static,
     F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
@@ -183,180 +224,6 @@ where
         })
     });
     (Job::Work(work), answered)
-}
-
-/// The jobs of one transaction, by kind. Callers wait for their answers, so none depends on another of the same batch,
-/// and any order among them is as good.
-#[derive(Default)]
-struct Batch {
-    works: Vec<Work>,
-    arrivals: Vec<Arrival>,
-    answers: Vec<Answer<Stored>>,
-    compactions: Vec<Answer<bool>>,
-    closing: Option<oneshot::Sender<()>>,
-}
-
-impl Batch {
-    fn sorted(jobs: impl Iterator<Item = Job>) -> Self {
-        let mut batch = Self::default();
-        for job in jobs {
-            match job {
-                Job::Work(work) => batch.works.push(work),
-                Job::Arrival(arrival, answer) => {
-                    batch.arrivals.push(*arrival);
-                    batch.answers.push(answer);
-                }
-                Job::Compact(answer) => batch.compactions.push(answer),
-                Job::Close(done) => batch.closing = Some(done),
-            }
-        }
-        batch
-    }
-}
-
-struct Task {
-    database: Database,
-    /// None while the database cannot be reached.
-    connection: Option<Connection>,
-    subscriptions: Arc<Subscriptions>,
-    metrics: Arc<Metrics>,
-    problem: Problem,
-    probed_at: Instant,
-}
-
-impl Task {
-    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let mut queued = Vec::with_capacity(BATCH_LENGTH_MAX);
-        loop {
-            if self.has_problem() && self.probed_at.elapsed() >= PROBE_EVERY {
-                self.probe().await;
-            }
-            let more = jobs.recv_many(&mut queued, BATCH_LENGTH_MAX);
-            let count = match self.has_problem() {
-                true => tokio::time::timeout(PROBE_EVERY, more).await,
-                false => Ok(more.await),
-            };
-            match count {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(_) => continue,
-            }
-            let mut batch = Batch::sorted(queued.drain(..));
-            let closing = batch.closing.take();
-            let compactions = std::mem::take(&mut batch.compactions);
-            self.settle(batch).await;
-            for answer in compactions {
-                let _ = answer.send(self.compact().await);
-            }
-            if let Some(done) = closing {
-                self.close().await;
-                let _ = done.send(());
-                return;
-            }
-        }
-        self.close().await;
-    }
-
-    async fn close(&mut self) {
-        if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
-        {
-            tracing::warn!(%error, "the store did not close cleanly");
-        }
-    }
-
-    /// Runs the batch and answers everybody in it.
-    async fn settle(&mut self, batch: Batch) {
-        let Batch { works, arrivals, answers, .. } = batch;
-        if works.is_empty() && arrivals.is_empty() {
-            return;
-        }
-        let mut outcomes = Outcomes::default();
-        let began = Instant::now();
-        let writes = u32::try_from(works.len() + arrivals.len()).unwrap_or(u32::MAX);
-        let committed = self.commit(works, &arrivals, &mut outcomes).await;
-        self.metrics.commit_seconds.record(began.elapsed());
-        self.metrics.batch_writes.record(writes);
-        let full = outcomes.stored.iter().find_map(|stored| match stored {
-            Err(StoreError::Database(error)) => Some(error.to_string()),
-            _ => None,
-        });
-        let problem = committed.as_ref().err().map(ToString::to_string).or(full);
-        if let Some(problem) = &problem {
-            tracing::error!(problem, arrivals = arrivals.len(), "what came in was not stored");
-        }
-        if problem.is_some() {
-            self.note(problem);
-        }
-        let committed = || if committed.is_ok() { Ok(()) } else { Err(StoreError::NotCommitted) };
-        for finish in outcomes.finishes {
-            finish(committed());
-        }
-        let nothing = std::iter::repeat_with(|| Err(StoreError::NotCommitted));
-        let stored: Vec<_> = match committed() {
-            Ok(()) => outcomes.stored,
-            Err(_) => nothing.take(arrivals.len()).collect(),
-        };
-        for (arrival, stored) in arrivals.iter().zip(&stored) {
-            if let Ok(Stored::New { seq }) = stored {
-                self.subscriptions.publish(arrival.wallet, Waiting::of(arrival, *seq));
-            }
-        }
-        for (answer, stored) in answers.into_iter().zip(stored) {
-            let _ = answer.send(stored);
-        }
-    }
-
-    /// The connection, opened anew if it was lost.
-    async fn connection(&mut self) -> Result<&mut Connection, StoreError> {
-        if self.connection.is_none() {
-            self.connection = Some(self.database.writer().await?);
-        }
-        self.connection.as_mut().ok_or(StoreError::NotCommitted)
-    }
-
-    /// All of it in one transaction. After a failure nothing of it stands, as far as this node can know.
-    async fn commit(
-        &mut self,
-        works: Vec<Work>,
-        arrivals: &[Arrival],
-        outcomes: &mut Outcomes,
-    ) -> Result<(), StoreError> {
-        let connection = self.connection().await?;
-        let done = transact(connection, works, arrivals, outcomes).await;
-        if done.is_err() {
-            let _ = connection.execute("rollback").await;
-            if connection.ping().await.is_err() {
-                self.connection = None;
-            }
-        }
-        Ok(done?)
-    }
-
-    async fn compact(&mut self) -> Result<bool, StoreError> {
-        let kind = self.database.kind();
-        compaction::step(self.connection().await?, kind).await
-    }
-
-    fn has_problem(&self) -> bool {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    fn note(&self, problem: Option<String>) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
-    }
-
-    /// Writes something, to learn whether that is possible again: a transaction that changes nothing goes well on a full
-    /// disk too.
-    async fn probe(&mut self) {
-        let (pulse, mut answered) = job(|connection| Box::pin(super::pulse(connection)), |()| ());
-        self.settle(Batch::sorted(std::iter::once(pulse))).await;
-        self.probed_at = Instant::now();
-        if let Ok(Ok(())) = answered.try_recv() {
-            tracing::info!("the store can be written again");
-            self.note(None);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -383,9 +250,10 @@ mod tests {
                     .await
             }
         };
-        let (first, second, third) = tokio::join!(insert(1, false), insert(2, true), insert(3, false));
+        let (first, second, third, last) =
+            tokio::join!(insert(1, false), insert(2, true), insert(3, false), insert(4, true));
         assert!(first.is_ok() && third.is_ok());
-        assert!(matches!(second, Err(StoreError::Range(_))));
+        assert!(matches!((second, last), (Err(StoreError::Range(_)), Err(StoreError::Range(_)))));
         let versions: Vec<i64> = sqlx::query_scalar("select version from tariffs order by version")
             .fetch_all(store.readers())
             .await

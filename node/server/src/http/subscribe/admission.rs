@@ -105,6 +105,7 @@ async fn repeated(node: &Node, wish: &Wish, now_s: u64) -> Result<Option<u64>, R
     if !is_it {
         return Ok(None);
     }
+    node.store.catch_up().await.map_err(inside)?;
     let wallet = customers::wallet(readers, wish.wallet).await.map_err(inside)?;
     Ok(wallet.map(|wallet| wallet.last_seq))
 }

@@ -12,7 +12,7 @@ use alloy::primitives::Address;
 use tokio::sync::Notify;
 
 use super::fresh::{Fresh, Next};
-use crate::store::packets::Waiting;
+use crate::store::{Audience, packets::Waiting};
 
 /// Streams of one wallet, displaced ones included: one that nobody reads cannot see that it was displaced, and holds what
 /// it was about to say. A customer on the move leaves a few behind until the kernel gives them up.
@@ -97,14 +97,6 @@ impl Subscriptions {
         self.with(|wallets| wallets.get(&wallet).map(|streams| Arc::clone(&streams.line)))
     }
 
-    /// A packet of this wallet was committed. Has to be called in the order of the commits.
-    pub(crate) fn publish(&self, wallet: Address, waiting: Waiting) {
-        if let Some(line) = self.line(wallet) {
-            line.with_fresh(|fresh| fresh.offer(waiting));
-            line.bell.notify_one();
-        }
-    }
-
     /// This wallet's packets up to `through` are paid for and gone.
     pub(crate) fn acknowledged(&self, wallet: Address, through: u64) {
         if let Some(line) = self.line(wallet) {
@@ -152,6 +144,24 @@ impl Subscriptions {
     }
 }
 
+impl Audience for Subscriptions {
+    fn stored(&self, wallet: Address, waiting: Waiting) {
+        if let Some(line) = self.line(wallet) {
+            line.with_fresh(|fresh| fresh.offer(waiting));
+            line.bell.notify_one();
+        }
+    }
+
+    fn missed(&self) {
+        self.with(|wallets| {
+            for Streams { line, .. } in wallets.values() {
+                line.with_fresh(Fresh::miss);
+                line.bell.notify_one();
+            }
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,10 +196,22 @@ mod tests {
         assert!(matches!(newer.next(0), Next::Missed));
         let waiting =
             Waiting { seq: 1, stored_at: 0, tariff_version: 1, relayed_in: false, packet: vec![0; 10].into() };
-        subscriptions.publish(Address::repeat_byte(1), waiting.clone());
-        subscriptions.publish(wallet, waiting);
+        subscriptions.stored(Address::repeat_byte(1), waiting.clone());
+        subscriptions.stored(wallet, waiting);
         assert!(matches!(older.next(0), Next::Missed));
         assert!(matches!(older.next(0), Next::Nothing));
         assert!(matches!(newer.next(0), Next::Packet(waiting) if waiting.seq == 1));
+    }
+
+    #[test]
+    fn after_a_failure_of_the_store_every_stream_reads_it() {
+        let subscriptions = Subscriptions::default();
+        let lines: Vec<_> = (1..4)
+            .map(|wallet| subscriptions.take_over(Address::repeat_byte(wallet)).expect("there is room"))
+            .collect();
+        assert!(lines.iter().all(|line| matches!(line.next(0), Next::Missed)));
+        assert!(lines.iter().all(|line| matches!(line.next(0), Next::Nothing)));
+        subscriptions.missed();
+        assert!(lines.iter().all(|line| matches!(line.next(0), Next::Missed)));
     }
 }

@@ -7,7 +7,7 @@ use minus_protocol::{Carriage, Tariff, add_message, due};
 use super::{super::testing, *};
 use crate::store::{
     Store,
-    arrivals::{self, Arrival},
+    arrivals::{Arrival, Stored},
     packets::STATEMENT_PACKETS_MAX,
 };
 
@@ -38,6 +38,13 @@ fn arrival(wallet: Address, payer: Address, number: u64, tariff: Tariff) -> Arri
     }
 }
 
+async fn entrust(store: &Store, wallet: Address, payer: Address) {
+    let entrusting = store.writer().write(move |connection| {
+        Box::pin(async move { customers::entrust(connection, wallet, payer, Amount::ZERO, lane(), 1).await })
+    });
+    entrusting.await.expect("the store works");
+}
+
 /// Lengths that differ, so that a packet left out or counted twice is seen in the sum.
 fn length(number: u64) -> usize {
     usize::try_from(100 + number % 97).expect("small")
@@ -48,13 +55,13 @@ async fn a_bill_of_the_future_does_not_hold_up_another_wallet() {
     let (store, _folder) = testing::store().await;
     let wallets = [Address::repeat_byte(1), Address::repeat_byte(2)];
     let unpaid = |issued: &Issued| matches!(issued, Issued::Statement(_));
+    let payer = Address::repeat_byte(9);
+    for wallet in wallets {
+        entrust(&store, wallet, payer).await;
+        testing::store_all(&store, &[arrival(wallet, payer, 0, Tariff::default())]).await;
+    }
     let issued = store.writer().write(move |connection| {
         Box::pin(async move {
-            let payer = Address::repeat_byte(9);
-            for wallet in wallets {
-                customers::entrust(connection, wallet, payer, Amount::ZERO, lane(), 1).await?;
-                arrivals::store_many(connection, &[arrival(wallet, payer, 0, Tariff::default())]).await?;
-            }
             let [first, second] = wallets;
             Ok([
                 issue(connection, first, 1, None, 1_000).await?,
@@ -80,15 +87,10 @@ async fn a_long_backlog_is_billed_in_bounded_statements_that_add_up() {
     let payer = PrivateKeySigner::random();
     let (store, _folder) = testing::store().await;
     let address = payer.address();
-    let stored = store.writer().write(move |connection| {
-        Box::pin(async move {
-            customers::entrust(connection, wallet, address, Amount::ZERO, lane(), 1).await?;
-            let arrivals: Vec<_> = (1..=count).map(|number| arrival(wallet, address, number, tariff)).collect();
-            arrivals::store_many(connection, &arrivals).await
-        })
-    });
-    let new = |stored: &arrivals::Stored| matches!(stored, arrivals::Stored::New { .. });
-    assert!(stored.await.expect("the books are in order").iter().all(new));
+    entrust(&store, wallet, address).await;
+    let arrivals: Vec<_> = (1..=count).map(|number| arrival(wallet, address, number, tariff)).collect();
+    let stored = testing::store_all(&store, &arrivals).await;
+    assert!(stored.into_iter().eq((1..=count).map(|seq| Stored::New { seq })));
 
     let mut lines = Vec::new();
     let mut covered = 0;

@@ -1,0 +1,175 @@
+//! The books that arrivals are judged on, in memory: what the tables say of some wallets, accounts and relays, and on top of
+//! it everything that is journaled and not in the tables yet. Only arrivals change them; whatever else changes the tables
+//! ends these books.
+
+use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
+
+use alloy::primitives::{Address, B256};
+use minus_protocol::MeterLine;
+
+use super::{
+    Connection, StoreError,
+    arrivals::{Arrival, Kept, Stored},
+    convert::integer,
+    customers::{self, Account, Wallet},
+    lines::{self, Book},
+};
+
+/// Wallets that are remembered beyond one batch: some MiB.
+const WALLETS_MAX: usize = 1 << 14;
+
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    wallets: HashMap<Address, Wallet>,
+    accounts: HashMap<Address, Account>,
+    /// By relay operator.
+    owed: HashMap<Address, Vec<MeterLine>>,
+    /// The ids of what is not in the tables yet.
+    pending: HashSet<B256>,
+}
+
+impl Books {
+    /// Reads what is missing of the books for these wallets, payers and relay operators.
+    pub(super) async fn open(
+        &mut self,
+        connection: &mut Connection,
+        parties: impl Iterator<Item = Parties>,
+    ) -> Result<(), StoreError> {
+        let (mut wallets, mut payers, mut operators) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for Parties { wallet, payer, creditor } in parties {
+            if !self.wallets.contains_key(&wallet) {
+                wallets.insert(wallet);
+            }
+            if !self.accounts.contains_key(&payer) {
+                payers.insert(payer);
+            }
+            operators.extend(creditor);
+        }
+        if !wallets.is_empty() {
+            self.wallets.extend(customers::wallets(connection, &wallets).await?);
+        }
+        if !payers.is_empty() {
+            self.accounts.extend(customers::accounts_of(connection, &payers).await?);
+        }
+        for operator in operators {
+            if let Entry::Vacant(vacant) = self.owed.entry(operator) {
+                vacant.insert(lines::load(connection, Book::Owed, operator).await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges a packet and, if it is let in, enters it. `seen` are ids that the tables have. An error changes nothing.
+    pub(super) fn judge(
+        &mut self,
+        arrival: &Arrival,
+        seen: &HashSet<B256>,
+        kept: &mut Vec<Kept>,
+    ) -> Result<Stored, StoreError> {
+        if seen.contains(&arrival.id) || self.pending.contains(&arrival.id) {
+            return Ok(Stored::Duplicate);
+        }
+        let wallet = self.wallets.get(&arrival.wallet);
+        let Some(wallet) = wallet.filter(|wallet| wallet.payer == arrival.payer) else {
+            return Ok(Stored::NotEntrusted);
+        };
+        let account = self.accounts.get(&arrival.payer).ok_or(StoreError::Corrupt("account"))?;
+        let new = Kept {
+            wallet: arrival.wallet,
+            payer: arrival.payer,
+            id: arrival.id,
+            seq: wallet.last_seq.saturating_add(1),
+            now_s: arrival.now_s,
+            relay: arrival.relay,
+            is_owed: arrival.relay.is_some_and(|relay| relay.operator != arrival.own_operator),
+            tariff_version: arrival.tariff_version,
+            tariff: arrival.tariff,
+            reserve: minus_protocol::reserve(
+                &arrival.tariff,
+                u64::try_from(arrival.packet.len()).map_err(|_| StoreError::Range("packet"))?,
+                arrival.retention_s,
+            ),
+            packet: arrival.packet.clone(),
+        };
+        if !arrival.lane.covers(account.vouchered, &[account.reserved, new.reserve]) {
+            return Ok(Stored::Spent);
+        }
+        if account.stored_bytes.saturating_add(new.bytes()) > arrival.customer_quota {
+            return Ok(Stored::OverQuota);
+        }
+        let is_within_credit = || account.fronted.and(new.bytes(), new.tariff).is_within(arrival.customer_credit);
+        if new.is_owed && !is_within_credit() {
+            return Ok(Stored::OverCredit);
+        }
+        self.enter(&new)?;
+        let seq = new.seq;
+        kept.push(new);
+        Ok(Stored::New { seq })
+    }
+
+    /// Enters a packet that was let in. What is entered here can be written into the tables: everything that has no place
+    /// in a column is refused, and an error changes nothing.
+    pub(super) fn enter(&mut self, kept: &Kept) -> Result<(), StoreError> {
+        let wallet = self.wallets.get_mut(&kept.wallet).ok_or(StoreError::Corrupt("wallet"))?;
+        let account = self.accounts.get_mut(&kept.payer).ok_or(StoreError::Corrupt("account"))?;
+        let reserved = account.reserved.checked_add(kept.reserve).ok_or(StoreError::Range("reserve"))?;
+        let stored_bytes = account.stored_bytes.saturating_add(kept.bytes());
+        for number in [kept.seq, kept.now_s, stored_bytes] {
+            integer(number)?;
+        }
+        if let Some(relay) = kept.creditor() {
+            let owed = self.owed.get_mut(&relay.operator).ok_or(StoreError::Corrupt("lines"))?;
+            lines::add_relayed(owed, kept.tariff_version, kept.tariff, u128::from(kept.bytes()))?;
+            account.fronted = account.fronted.and(kept.bytes(), kept.tariff);
+        }
+        account.reserved = reserved;
+        account.stored_bytes = stored_bytes;
+        wallet.last_seq = kept.seq;
+        self.pending.insert(kept.id);
+        Ok(())
+    }
+
+    /// Everything entered is in the tables now.
+    pub(super) fn applied(&mut self) {
+        self.pending.clear();
+        if self.wallets.len() > WALLETS_MAX {
+            *self = Self::default();
+        }
+    }
+
+    /// The number of a wallet's last packet.
+    pub(super) fn last_seq(&self, wallet: Address) -> Option<u64> {
+        Some(self.wallets.get(&wallet)?.last_seq)
+    }
+
+    pub(super) fn account(&self, payer: Address) -> Option<&Account> {
+        self.accounts.get(&payer)
+    }
+
+    /// What is owed to a relay operator.
+    pub(super) fn owed(&self, operator: Address) -> &[MeterLine] {
+        self.owed.get(&operator).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Whose books one packet touches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parties {
+    wallet: Address,
+    payer: Address,
+    /// A relay operator.
+    creditor: Option<Address>,
+}
+
+impl From<&Arrival> for Parties {
+    fn from(arrival: &Arrival) -> Self {
+        let creditor = arrival.relay.map(|relay| relay.operator).filter(|operator| *operator != arrival.own_operator);
+        Self { wallet: arrival.wallet, payer: arrival.payer, creditor }
+    }
+}
+
+impl From<&Kept> for Parties {
+    fn from(kept: &Kept) -> Self {
+        Self { wallet: kept.wallet, payer: kept.payer, creditor: kept.creditor().map(|relay| relay.operator) }
+    }
+}
