@@ -74,6 +74,10 @@ function drawAbout() {
       line("Escrow", copyable(overview.escrow)),
       line(overview.payees.length === 1 ? "Collects for" : "Collect for", ...overview.payees.map(copyable)),
       line(overview.gas_keys.length === 1 ? "Gas key" : "Gas keys", ...overview.gas_keys.map((key) => copyable(key.address))),
+      line(
+        overview.endpoints.length === 1 ? "Endpoint" : "Endpoints",
+        overview.endpoints.map(({ name, head, lag_blocks: lag }) => `${name} at ${count(head)}${lag > 0 ? `, ${lag} behind` : ""}`).join(" · "),
+      ),
       line("Version", overview.version),
     ),
   );

@@ -4,8 +4,9 @@
 //!
 //! - `guard`: what other pages may not make a browser do here
 //! - `page`: the operator's page
-//! - `reports`: what it reads; `export`: the same as files
+//! - `reports`: what it reads; `export`: the same as files; `dry_run`: what would be claimed now, and why
 
+mod dry_run;
 mod export;
 mod guard;
 mod page;
@@ -27,6 +28,7 @@ use crate::alarms::{GAS_BALANCE_MIN_WEI, STALE_AFTER_S};
 use crate::api::{ClaimProgress, ErrorAnswer, Health, Status};
 use crate::clock::now_s;
 use crate::engine::Watch;
+use crate::plan::Policy;
 use crate::sender::Sender;
 use crate::store::StoreError;
 
@@ -41,7 +43,7 @@ pub struct Admin {
     payees: Vec<Address>,
     hosts: Arc<[String]>,
     explorer_url: Option<Url>,
-    thaw_margin_s: u64,
+    policy: Policy,
     started_at: u64,
     overview: reports::Cached,
     exports: Arc<Semaphore>,
@@ -50,14 +52,14 @@ pub struct Admin {
 impl Admin {
     /// Shows this settler: chain, log and counters, and what the loop saw.
     #[must_use]
-    pub fn new(sender: Arc<Sender>, watch: Arc<Watch>, config: &Config) -> Self {
+    pub fn new(sender: Arc<Sender>, watch: Arc<Watch>, config: &Config, policy: Policy) -> Self {
         Self {
             sender,
             watch,
             payees: config.payees.clone(),
             hosts: config.admin_hosts.clone().into(),
             explorer_url: config.explorer_url.clone(),
-            thaw_margin_s: config.thaw_margin.as_secs(),
+            policy,
             started_at: now_s(),
             overview: reports::Cached::default(),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
@@ -88,6 +90,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .merge(page::router())
         .merge(reports::router())
         .merge(export::router())
+        .merge(dry_run::router())
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))

@@ -6,6 +6,7 @@ use alloy::primitives::Address;
 use serde::{Deserialize, Serialize};
 
 use crate::api::LogSummary;
+use crate::chain::EndpointLine;
 use crate::store::{Attention, Hold};
 
 /// After so many seconds without a successful look at the chain it cannot be said what the lanes hold.
@@ -43,6 +44,10 @@ pub enum AlarmKind {
     FailingSends,
     /// A transaction is not mined, replacements or not.
     StuckTransactions,
+    /// An endpoint contradicted what enough others agree on.
+    EndpointDisagrees,
+    /// An endpoint does not answer, lags, or answers nonsense.
+    EndpointTrouble,
     /// Vouchers whose signer is none any more.
     BadSignatures,
     /// Vouchers without money behind them.
@@ -53,13 +58,15 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::ClosingLanes,
         Self::StaleChain,
         Self::ChainTrouble,
         Self::GasLow,
         Self::FailingSends,
         Self::StuckTransactions,
+        Self::EndpointDisagrees,
+        Self::EndpointTrouble,
         Self::BadSignatures,
         Self::UnfundedVouchers,
         Self::FailedClaims,
@@ -75,6 +82,8 @@ impl AlarmKind {
             Self::GasLow => "gas_low",
             Self::FailingSends => "failing_sends",
             Self::StuckTransactions => "stuck_transactions",
+            Self::EndpointDisagrees => "endpoint_disagrees",
+            Self::EndpointTrouble => "endpoint_trouble",
             Self::BadSignatures => "bad_signatures",
             Self::UnfundedVouchers => "unfunded_vouchers",
             Self::FailedClaims => "failed_claims",
@@ -114,6 +123,8 @@ pub struct Facts<'a> {
     pub trouble: Option<&'a str>,
     /// Gas keys and what they have, wei.
     pub gas_keys: &'a [(Address, u128)],
+    /// The chain's endpoints.
+    pub endpoints: &'a [EndpointLine],
     /// Counts of the log.
     pub summary: &'a LogSummary,
     /// What stands still in the log.
@@ -166,6 +177,19 @@ pub fn alarms(facts: &Facts<'_>) -> Vec<Alarm> {
         let text = format!("{} not mined for {} or longer", transactions(attention.stuck), span(STUCK_AFTER_S));
         let remedy = "The fee is above fee_cap_gwei, or an endpoint does not pass transactions on.";
         raise(Severity::Warning, AlarmKind::StuckTransactions, text, remedy);
+    }
+    for endpoint in facts.endpoints {
+        let name = &endpoint.name;
+        if endpoint.disagreements > 0 {
+            let times = counted(endpoint.disagreements, "time", "times");
+            let text = format!("the endpoint {name} contradicted the others {times} since the settler started");
+            let remedy = "It was outvoted. It is on another branch, or it lies: replace it in rpc_urls.";
+            raise(Severity::Warning, AlarmKind::EndpointDisagrees, text, remedy);
+        }
+        if let Some(trouble) = &endpoint.trouble {
+            let text = format!("the endpoint {name}: {trouble}");
+            raise(Severity::Warning, AlarmKind::EndpointTrouble, text, "The others are asked meanwhile.");
+        }
     }
     let held = |hold| facts.summary.held.get(&hold).copied().unwrap_or(0);
     if held(Hold::BadSignature) > 0 {
@@ -220,6 +244,7 @@ mod tests {
             looked_at: NOW - 2,
             trouble: None,
             gas_keys: &key,
+            endpoints: &[],
             summary: &summary,
             attention: Attention::default(),
         };
@@ -252,6 +277,37 @@ mod tests {
     }
 
     #[test]
+    fn names_the_endpoint_that_is_not_like_the_others() {
+        let line = |disagreements, trouble: Option<&str>| EndpointLine {
+            name: "rpc.example".into(),
+            disagreements,
+            trouble: trouble.map(str::to_owned),
+            ..EndpointLine::default()
+        };
+        let well = [line(0, None)];
+        let ill = [line(1, Some("4 blocks behind"))];
+        let summary = LogSummary::default();
+        let told = |endpoints: &[EndpointLine]| {
+            let attention = Attention::default();
+            let facts = Facts {
+                now: NOW,
+                started_at: 0,
+                looked_at: NOW,
+                trouble: None,
+                gas_keys: &[],
+                endpoints,
+                summary: &summary,
+                attention,
+            };
+            alarms(&facts).into_iter().map(|alarm| alarm.text).collect::<Vec<_>>()
+        };
+
+        assert!(told(&well).is_empty());
+        let texts = told(&ill);
+        assert!(texts.len() == 2 && texts[0].contains("rpc.example contradicted the others 1 time "), "{texts:?}");
+    }
+
+    #[test]
     fn the_worst_comes_first_and_each_hold_has_its_own() {
         let held = [(Hold::Unfunded, 2), (Hold::BadSignature, 1), (Hold::Failed, 4), (Hold::NotWorthYet, 9)];
         let summary = LogSummary { held: held.into(), ..LogSummary::default() };
@@ -261,6 +317,7 @@ mod tests {
             looked_at: NOW,
             trouble: None,
             gas_keys: &[],
+            endpoints: &[],
             summary: &summary,
             attention: Attention { closing: 1, ..Attention::default() },
         };

@@ -181,7 +181,7 @@ pub async fn spawn_with_key(config: Config, key: PrivateKeySigner) -> Result<Han
     let watch = Arc::new(engine::Watch::default());
     let pace = engine::Pace { poll_interval: config.poll_interval, lane_refresh: config.lane_refresh };
     let engine = engine::Engine::new(sender.clone(), watch.clone(), policy, pace);
-    let admin = admin::Admin::new(sender.clone(), watch.clone(), &config);
+    let admin = admin::Admin::new(sender.clone(), watch.clone(), &config, policy);
     let intake = intake::Intake::new(sender, watch, config.payees, config.lanes_max);
 
     let stop = CancellationToken::new();

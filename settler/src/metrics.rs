@@ -74,6 +74,9 @@ impl Default for Metrics {
                 "What the payers have signed and the chain has not paid, token base units.",
             ),
             ("settler_open_lanes", "Lanes with a voucher that the chain has not paid."),
+            ("settler_endpoint_lag_blocks", "How far an endpoint was behind what was agreed on."),
+            ("settler_endpoint_disagreements", "How often an endpoint contradicted the others since the start."),
+            ("settler_endpoint_failures", "How often an endpoint gave no answer since the start."),
             ("settler_alarm", "1 while something needs the operator; the page says what to do."),
             ("settler_looked_at_timestamp_seconds", "When a look at the chain last succeeded; 0 when none has."),
             ("settler_build_info", "Always 1; the program's version is a label."),
@@ -136,6 +139,16 @@ impl Metrics {
         for kind in AlarmKind::ALL {
             let is_raised = overview.alarms.iter().any(|alarm| alarm.kind == kind);
             self.labelled("settler_alarm", "kind", kind.as_str(), u64::from(is_raised));
+        }
+        for endpoint in &overview.endpoints {
+            for (name, value) in [
+                ("settler_endpoint_lag_blocks", endpoint.lag_blocks),
+                ("settler_endpoint_disagreements", endpoint.disagreements),
+                ("settler_endpoint_failures", endpoint.failures),
+            ] {
+                let key = Key::from_parts(name, vec![Label::new("endpoint", endpoint.name.clone())]);
+                self.recorder.register_gauge(&key, &METADATA).set(number(u128::from(value)));
+            }
         }
         self.labelled("settler_build_info", "version", env!("CARGO_PKG_VERSION"), 1);
         let mut paid = 0u128;

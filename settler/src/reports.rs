@@ -8,6 +8,8 @@ use url::Url;
 
 use crate::alarms::Alarm;
 use crate::api::LogSummary;
+use crate::chain::EndpointLine;
+use crate::explain::Explanation;
 use crate::store::{Hold, Reason, TransactionState, VoucherState};
 
 /// Answer to `GET /api/v1/overview`.
@@ -25,6 +27,8 @@ pub struct Overview {
     pub payees: Vec<Address>,
     /// The keys that pay for gas.
     pub gas_keys: Vec<GasKey>,
+    /// The chain's endpoints.
+    pub endpoints: Vec<EndpointLine>,
     /// The last block seen; 0 before the first.
     pub head: u64,
     /// When a look at the chain last succeeded; 0 when none has.
@@ -179,6 +183,27 @@ pub struct ClaimRecord {
     pub fee_wei: Option<String>,
     /// How often it was signed: more than once when it was replaced.
     pub attempts: u64,
+}
+
+/// Answer to `GET /api/v1/dry-run`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DryRun {
+    /// As of when.
+    pub now: u64,
+    /// As of which block.
+    pub head: u64,
+    /// What a claim would pay, wei per gas, decimal.
+    pub fee_per_gas_wei: String,
+    /// What it may pay at most.
+    pub fee_cap_wei: String,
+    /// Is it more?
+    pub above_cap: bool,
+    /// Vouchers that wait, as far as one look goes.
+    pub total: u64,
+    /// Of those, the ones that would be claimed now.
+    pub claims: u64,
+    /// This page of them, those that would be claimed first.
+    pub explanations: Vec<Explanation>,
 }
 
 /// Whole numbers that a JSON reader might round.

@@ -64,14 +64,16 @@ impl Admin {
         let summary = store.summary().await?;
         let (exposure, open_lanes) = store.exposure().await?;
         let gas_keys = [(sender.key.address(), sight.gas_balance)];
+        let endpoints = sender.chain.endpoint_lines();
         let alarms = alarms(&Facts {
             now,
             started_at: self.started_at,
             looked_at: sight.looked_at,
             trouble: sight.trouble.as_deref(),
             gas_keys: &gas_keys,
+            endpoints: &endpoints,
             summary: &summary,
-            attention: store.attention(now, self.thaw_margin_s).await?,
+            attention: store.attention(now, self.policy.thaw_margin_s).await?,
         });
         Ok(Overview {
             now,
@@ -80,6 +82,7 @@ impl Admin {
             escrow: deployment.escrow,
             payees: self.payees.clone(),
             gas_keys: gas_keys.map(|(address, balance)| GasKey { address, balance_wei: balance.to_string() }).to_vec(),
+            endpoints,
             head: sight.head.number,
             looked_at: sight.looked_at,
             explorer_url: self.explorer_url.clone(),

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use url::Url;
 
-use super::{bond, claim, claims, deploy, doctor, export, lanes, new_key, register_node, retire_node, run};
+use super::{bond, claim, claims, deploy, doctor, export, lanes, new_key, register_node, retire_node, run, simulate};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -71,6 +71,10 @@ pub enum Command {
                       Amounts are token base units (10^-6 tokens), fees wei, times unix seconds. The file appears\n\
                       when it is whole; before, nothing of that name is touched.")]
     Export(export::Export),
+    /// Explain what a running settler would claim now, and why the rest waits. Sends nothing.
+    #[command(after_help = "Examples:\n  settler simulate --limit 50\n  \
+                      settler simulate --payer 0x… --json | jq '.explanations[0]'")]
+    Simulate(simulate::Simulate),
     /// Check everything that `run` needs, and say what to do about what is wrong.
     #[command(after_help = "Example:\n  settler doctor --config settler.toml\n\n\
                       Takes the settings of `run`. Changes nothing. Ends with 1 when something is wrong.")]

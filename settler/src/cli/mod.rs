@@ -3,7 +3,7 @@
 //! - [`arguments`]: what the command line looks like
 //! - [`outcome`]: exit codes, and printing for people and for programs
 //! - [`run`](mod@run), [`status`], [`claim`]: the service and what is asked of it
-//! - [`lanes`], [`claims`], [`export`]: what it reports; `table`: tables for people
+//! - [`lanes`], [`claims`], [`export`], [`simulate`]: what it reports; `table`: tables for people
 //! - [`doctor`]: what is wrong before it runs
 //! - [`register_node`], [`retire_node`], [`bond`], [`deploy`]: what an operator signs, over [`operator`]
 //! - [`new_key`]: making a key file
@@ -24,6 +24,7 @@ pub mod outcome;
 pub mod register_node;
 pub mod retire_node;
 pub mod run;
+pub mod simulate;
 pub mod status;
 mod table;
 

@@ -138,6 +138,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Lanes(command) => command.execute().await,
         Command::Claims(command) => command.execute().await,
         Command::Export(command) => command.execute().await,
+        Command::Simulate(command) => command.execute().await,
         Command::Doctor(command) => command.execute().await,
         Command::RegisterNode(command) => command.execute().await,
         Command::RetireNode(command) => command.execute().await,

@@ -68,6 +68,20 @@ async fn tells_people_and_programs_the_same() {
     assert!(shown.contains("3.75") && shown.contains(claims["claims"][0]["hash"].as_str().unwrap()), "{shown}");
     let none = text_of(&settler(&world, &["claims", "--state", "lost", "--url", &url]).await);
     assert_eq!(none, "there are no such claims\n");
+
+    let dry = json_of(&settler(&world, &["simulate", "--json", "--url", &url]).await);
+    assert_eq!((&dry["total"], &dry["claims"], &dry["above_cap"]), (&json!(2), &json!(0), &json!(false)), "{dry:#}");
+    let explanation = &dry["explanations"][0];
+    assert_eq!((&explanation["verdict"], &explanation["why"]), (&json!("hold"), &json!("not_worth_yet")));
+    assert!(explanation["threshold"].as_str().unwrap().parse::<u128>().unwrap() > 2_000_000, "{dry:#}");
+    let shown = text_of(&settler(&world, &["simulate", "--url", &url]).await);
+    assert!(shown.contains("0 of 2 waiting vouchers would be claimed now"), "{shown}");
+    assert!(shown.contains("it is not worth its gas yet"), "{shown}");
+    let payer = payers[1].address().to_string();
+    let one = json_of(&settler(&world, &["simulate", "--payer", &payer, "--json", "--url", &url]).await);
+    assert_eq!((&one["total"], &one["explanations"][0]["claimable"]), (&json!(1), &json!("2000000")));
+    assert_eq!(world.gas_transactions().await, 1, "it sends nothing");
+
     for wrong in [
         vec!["claims", "--state", "paid"],
         vec!["claims", "--since", "yesterday"],
