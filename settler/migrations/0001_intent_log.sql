@@ -1,10 +1,11 @@
 -- The settler's intent log. Amounts are token base units as decimal text of 29 digits with leading zeros, so that
 -- text order is number order; addresses, signatures and raw transactions are 0x-hex text in lower case; times are
--- unix seconds. Nothing here is the truth about money: that is lane.paid on the chain.
+-- unix seconds; a yes is 1 and a no 0. Ids are given by the one process that writes. One set of SQL for SQLite and
+-- PostgreSQL. Nothing here is the truth about money: that is lane.paid on the chain.
 
 -- One row is one press of "claim now". Vouchers that were open at that moment point to it.
 create table requests (
-    id       integer primary key autoincrement,
+    id       bigint  primary key,
     asked_at bigint  not null
 );
 
@@ -27,7 +28,7 @@ create index lanes_by_age on lanes (seen_at);
 
 -- One row is one transaction of a gas key: a nonce that is ours until it is mined, reverted or lost.
 create table transactions (
-    id           integer primary key autoincrement,
+    id           bigint  primary key,
     sender       text    not null,
     nonce        bigint  not null,
     payee        text    not null,
@@ -49,6 +50,7 @@ create index transactions_by_state on transactions (state, mined_block);
 create table attempts (
     hash             text    primary key,
     transaction_id   bigint  not null references transactions (id),
+    ordinal          bigint  not null,               -- 1 for the first of its transaction
     raw              text    not null,
     max_fee_wei      text    not null,
     priority_fee_wei text    not null,
@@ -58,7 +60,7 @@ create index attempts_by_transaction on attempts (transaction_id);
 
 -- One row is one voucher that this settler answers for.
 create table vouchers (
-    id             integer primary key autoincrement,
+    id             bigint  primary key,
     payer          text    not null,
     payee          text    not null,
     cumulative     text    not null check (length(cumulative) = 29),

@@ -2,7 +2,7 @@
 -- own. It is under way while its last transaction is; then what the chain has paid tells what is left of it, and the row
 -- goes when nothing is. So a charge that a mandate bears in parts is charged in parts.
 create table charges (
-    id             integer primary key autoincrement,
+    id             bigint  primary key,
     payer          text    not null,
     payee          text    not null,
     cumulative     text    not null check (length(cumulative) = 29),

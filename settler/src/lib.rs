@@ -143,6 +143,13 @@ impl Handle {
     }
 }
 
+impl Drop for Handle {
+    /// A connection that a node keeps open must not keep the database from the next settler.
+    fn drop(&mut self) {
+        self.store.abandon();
+    }
+}
+
 /// Starts a settler with the gas key from its key file.
 ///
 /// # Errors
@@ -163,7 +170,7 @@ pub async fn spawn_with_key(config: Config, key: PrivateKeySigner) -> Result<Han
     let chain = chain::Chain::connect(&config.rpc_urls, config.quorum(), deployment).await?;
     let store = store::Store::open(&config.database)
         .await
-        .map_err(|source| StartError::Store { database: config.database.clone(), source })?;
+        .map_err(|source| StartError::Store { database: store::open::shown(&config.database), source })?;
     let (intake_listener, addr) = listen(config.listen).await?;
     let (admin_listener, admin_addr) = listen(config.admin_listen).await?;
 

@@ -147,6 +147,7 @@ impl Sender {
             max_fee: fees.max,
             priority_fee: fees.priority,
             signed_at_block,
+            cancels: false,
         })
     }
 

@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use url::Url;
 
-use super::{bond, claim, claims, deploy, doctor, export, lanes, new_key, register_node, retire_node, run, simulate};
+use super::{
+    backup, bond, claim, claims, deploy, doctor, export, lanes, new_key, register_node, retire_node, run, simulate,
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -79,6 +81,12 @@ pub enum Command {
     #[command(after_help = "Example:\n  settler doctor --config settler.toml\n\n\
                       Takes the settings of `run`. Changes nothing. Ends with 1 when something is wrong.")]
     Doctor(Box<doctor::Doctor>),
+    /// Copy the log of a running settler into a file, to be started from when the log is lost.
+    #[command(after_help = "Example:\n  settler backup settler-backup.db --database sqlite:settler.db\n\n\
+                      To restore, put the copy where `database` points and start the settler: the chain says\n\
+                      what was paid since, and nodes hand in again what they have. A PostgreSQL database is\n\
+                      copied with pg_dump and restored with pg_restore.")]
+    Backup(backup::Backup),
     /// Bond, authorise and register a node; steps that are done already are skipped.
     #[command(after_help = "Example:\n  minus-node consent --operator 0x… > consent.json\n  \
                       settler register-node --operator-keystore operator.json --consent consent.json \\\n    \

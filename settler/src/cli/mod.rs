@@ -6,11 +6,12 @@
 //! - [`lanes`], [`claims`], [`export`], [`simulate`]: what it reports; `table`: tables for people
 //! - [`doctor`]: what is wrong before it runs
 //! - [`register_node`], [`retire_node`], [`bond`], [`deploy`]: what an operator signs, over [`operator`]
-//! - [`new_key`]: making a key file
+//! - [`new_key`]: making a key file; [`backup`]: copying the log
 //! - [`admin_client`]: speaking to a running settler
 
 pub mod admin_client;
 pub mod arguments;
+pub mod backup;
 pub mod bond;
 pub mod claim;
 pub mod claims;

@@ -140,6 +140,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Export(command) => command.execute().await,
         Command::Simulate(command) => command.execute().await,
         Command::Doctor(command) => command.execute().await,
+        Command::Backup(command) => super::backup::execute(command).await,
         Command::RegisterNode(command) => command.execute().await,
         Command::RetireNode(command) => command.execute().await,
         Command::Bond(command) => command.execute().await,

@@ -3,11 +3,11 @@
 
 use alloy::primitives::Address;
 use minus_bindings::{Amount, SignedCharge};
-use sqlx::{Sqlite, Transaction};
 
 use super::codec;
+use super::database::Write;
 use super::intake::Recording;
-use super::open::{Store, StoreError};
+use super::open::{Ids, Store, StoreError};
 use super::state::Hold;
 use super::transactions::PlannedRow;
 
@@ -95,7 +95,7 @@ impl Store {
         let mut transaction = self.begin().await?;
         let mut outcomes = Vec::with_capacity(batch.len());
         for checked in batch {
-            outcomes.push(record_one(&mut transaction, checked, charges_max, now).await?);
+            outcomes.push(self.record_charge(&mut transaction, checked, charges_max, now).await?);
         }
         transaction.commit().await?;
         Ok(outcomes)
@@ -114,7 +114,7 @@ impl Store {
              where t.state is null or t.state not in ('planned', 'submitted')
              order by c.asked is null, coalesce(t.created_at, 0), c.id limit $1",
         )
-        .bind(limit)
+        .bind(i64::from(limit))
         .fetch_all(self.reader())
         .await?;
         rows.into_iter().map(OpenRow::parse).collect()
@@ -139,14 +139,14 @@ impl Store {
         let mut transaction = self.begin().await?;
         for (id, hold) in holds {
             let again = if matches!(hold, Hold::Failed | Hold::BadSignature) { retry_at } else { 0 };
-            sqlx::query("update charges set held = $1, retry_at = max(retry_at, $2) where id = $3")
+            sqlx::query("update charges set held = $1, retry_at = case when retry_at < $2 then $2 else retry_at end where id = $3")
                 .bind(hold.as_str())
                 .bind(codec::signed(again))
                 .bind(id)
                 .execute(&mut *transaction)
                 .await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// The chain has paid all of a charge, under enough blocks. One that was replaced by a larger one stays.
@@ -154,60 +154,63 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn charge_is_paid(&self, id: i64, cumulative: Amount) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
         sqlx::query("delete from charges where id = $1 and cumulative <= $2")
             .bind(id)
             .bind(codec::amount_text(cumulative))
-            .execute(self.writer())
+            .execute(&mut *transaction)
             .await?;
-        Ok(())
+        transaction.commit().await
     }
-}
 
-async fn record_one(
-    transaction: &mut Transaction<'static, Sqlite>,
-    checked: &CheckedCharge,
-    charges_max: u64,
-    now: u64,
-) -> Result<Recording, StoreError> {
-    let charge = &checked.charge;
-    let (payer, payee) = (codec::address_text(charge.payer), codec::address_text(charge.payee));
-    let (known, all): (i64, i64) = sqlx::query_as(
-        "select (select count(*) from charges where payer = $1 and payee = $2), (select count(*) from charges)",
-    )
-    .bind(&payer)
-    .bind(&payee)
-    .fetch_one(&mut **transaction)
-    .await?;
-    if known == 0 && codec::unsigned(all)? >= charges_max {
-        return Ok(Recording::NoRoom);
+    async fn record_charge(
+        &self,
+        transaction: &mut Write,
+        checked: &CheckedCharge,
+        charges_max: u64,
+        now: u64,
+    ) -> Result<Recording, StoreError> {
+        let charge = &checked.charge;
+        let (payer, payee) = (codec::address_text(charge.payer), codec::address_text(charge.payee));
+        let (known, all): (i64, i64) = sqlx::query_as(
+            "select (select count(*) from charges where payer = $1 and payee = $2), (select count(*) from charges)",
+        )
+        .bind(&payer)
+        .bind(&payee)
+        .fetch_one(&mut **transaction)
+        .await?;
+        if known == 0 && codec::unsigned(all)? >= charges_max {
+            return Ok(Recording::NoRoom);
+        }
+        // The same total under another signature helps only if the chain stopped to accept the one that waits.
+        let recorded = sqlx::query(
+            "insert into charges (id, payer, payee, cumulative, signer, signature, recorded_at)
+             values ($7, $1, $2, $3, $4, $5, $6)
+             on conflict (payer, payee) do update set
+                cumulative = excluded.cumulative, signer = excluded.signer, signature = excluded.signature, held = null,
+                retry_at = case when charges.held = 'bad_signature' then 0 else charges.retry_at end
+             where excluded.cumulative > charges.cumulative
+                or (excluded.cumulative = charges.cumulative and charges.held = 'bad_signature'
+                    and excluded.signature <> charges.signature)",
+        )
+        .bind(&payer)
+        .bind(&payee)
+        .bind(codec::amount_text(charge.cumulative))
+        .bind(codec::address_text(checked.signer))
+        .bind(codec::bytes_text(&charge.signature))
+        .bind(codec::signed(now))
+        .bind(Ids::next(&self.ids.charges))
+        .execute(&mut **transaction)
+        .await?
+        .rows_affected();
+        Ok(if recorded == 0 { Recording::SameAsBefore } else { Recording::Recorded })
     }
-    // The same total under another signature helps only if the chain stopped to accept the one that waits.
-    let recorded = sqlx::query(
-        "insert into charges (payer, payee, cumulative, signer, signature, recorded_at)
-         values ($1, $2, $3, $4, $5, $6)
-         on conflict (payer, payee) do update set
-            cumulative = excluded.cumulative, signer = excluded.signer, signature = excluded.signature, held = null,
-            retry_at = case when charges.held = 'bad_signature' then 0 else charges.retry_at end
-         where excluded.cumulative > charges.cumulative
-            or (excluded.cumulative = charges.cumulative and charges.held = 'bad_signature'
-                and excluded.signature <> charges.signature)",
-    )
-    .bind(&payer)
-    .bind(&payee)
-    .bind(codec::amount_text(charge.cumulative))
-    .bind(codec::address_text(checked.signer))
-    .bind(codec::bytes_text(&charge.signature))
-    .bind(codec::signed(now))
-    .execute(&mut **transaction)
-    .await?
-    .rows_affected();
-    Ok(if recorded == 0 { Recording::SameAsBefore } else { Recording::Recorded })
 }
 
 /// Moves one charge into the transaction. False when something of its lane is under way already. A larger one that took
 /// its place meanwhile waits until this one's end.
 pub(super) async fn plan_charge(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Write,
     id: i64,
     row: &PlannedRow,
     now: u64,

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use alloy::primitives::{Address, B256};
 use minus_bindings::Amount;
-use sqlx::{Sqlite, Transaction};
 
 use super::codec;
-use super::open::{Store, StoreError};
-use super::state::Hold;
+use super::database::Write;
+use super::earnings;
+use super::open::{Ids, Store, StoreError};
+use super::state::{Hold, TransactionState};
 use crate::plan::RETRY_MAX_S;
 
 /// A receipt under enough blocks, with the lanes as the chain showed them afterwards.
@@ -40,6 +41,18 @@ pub enum Failure {
     Reverted,
     /// The nonce was used by a transaction that is not ours.
     Lost,
+    /// The nonce was used by an attempt of ours that carries no rows.
+    Cancelled,
+}
+
+impl Failure {
+    const fn state(self) -> &'static str {
+        match self {
+            Self::Reverted => TransactionState::Reverted.as_str(),
+            Self::Lost => TransactionState::Lost.as_str(),
+            Self::Cancelled => TransactionState::Cancelled.as_str(),
+        }
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -62,13 +75,15 @@ impl Store {
     pub async fn confirmed(&self, id: i64, receipt: &Receipt, payments: &Payments, now: u64) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         put_receipt(&mut transaction, id, receipt, "confirmed").await?;
+        earnings::add(&mut transaction, id, payments.values().map(|(moved, _)| *moved)).await?;
         for row in rows(&mut transaction, id).await? {
             let (moved, paid) = payments.get(&codec::address(&row.payer)?).copied().unwrap_or_default();
-            sqlx::query("update vouchers set state = 'confirmed', paid = $1, held = null where id = $2")
-                .bind(codec::amount_text(moved))
-                .bind(row.id)
-                .execute(&mut *transaction)
-                .await?;
+            for statement in [
+                "update vouchers set state = 'confirmed', came_from = state, paid = $1 where id = $2 and paid is null",
+                "update vouchers set paid = $1, held = null where id = $2",
+            ] {
+                sqlx::query(statement).bind(codec::amount_text(moved)).bind(row.id).execute(&mut *transaction).await?;
+            }
             sqlx::query("update lanes set lane_paid = $1 where payer = $2 and payee = $3")
                 .bind(codec::amount_text(paid))
                 .bind(&row.payer)
@@ -76,13 +91,13 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
             if codec::amount(&row.cumulative)? > paid {
-                record_rest(&mut transaction, row.id).await?;
+                self.record_rest(&mut transaction, row.id).await?;
                 if moved.is_zero() {
                     wait_longer(&mut transaction, &row, now).await?;
                 }
             }
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// A claim moved nothing: its vouchers wait again, until `retry_at`. What the chain holds of them is looked at
@@ -98,10 +113,14 @@ impl Store {
         retry_at: u64,
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        match (failure, receipt) {
-            (Failure::Reverted, Some(receipt)) => put_receipt(&mut transaction, id, receipt, "reverted").await?,
-            _ => {
-                sqlx::query("update transactions set state = 'lost' where id = $1")
+        match receipt {
+            Some(receipt) => {
+                put_receipt(&mut transaction, id, receipt, failure.state()).await?;
+                earnings::add(&mut transaction, id, std::iter::empty()).await?;
+            }
+            None => {
+                sqlx::query("update transactions set state = $1, came_from = state where id = $2")
+                    .bind(failure.state())
                     .bind(id)
                     .execute(&mut *transaction)
                     .await?;
@@ -110,7 +129,7 @@ impl Store {
         for row in rows(&mut transaction, id).await? {
             back_to_recorded(&mut transaction, &row, retry_at).await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// The chain has paid a voucher, under enough blocks, by a claim that was not ours.
@@ -120,7 +139,8 @@ impl Store {
     pub async fn settled_elsewhere(&self, id: i64) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         sqlx::query(
-            "update vouchers set state = 'confirmed', paid = $1, held = $2 where id = $3 and state = 'recorded'",
+            "update vouchers set state = 'confirmed', came_from = state, paid = $1, held = $2
+             where id = $3 and state = 'recorded'",
         )
         .bind(codec::amount_text(Amount::ZERO))
         .bind(Hold::Settled.as_str())
@@ -139,7 +159,7 @@ impl Store {
         .bind(id)
         .execute(&mut *transaction)
         .await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// The lanes with something confirmed and nothing waiting, the latest first: payer, payee, highest confirmed
@@ -149,13 +169,14 @@ impl Store {
     /// When the database fails.
     pub async fn lanes_at_rest(&self, limit: u32) -> Result<Vec<(Address, Address, Amount, i64)>, StoreError> {
         let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
-            "select v.payer, v.payee, max(v.cumulative), v.id from vouchers v
+            "select v.payer, v.payee, v.cumulative, v.id from vouchers v
              where v.state = 'confirmed'
                and not exists (select 1 from vouchers w where w.payer = v.payer and w.payee = v.payee
-                               and w.state <> 'confirmed')
-             group by v.payer, v.payee order by v.id desc limit $1",
+                               and (w.state <> 'confirmed' or w.cumulative > v.cumulative
+                                    or (w.cumulative = v.cumulative and w.id > v.id)))
+             order by v.id desc limit $1",
         )
-        .bind(limit)
+        .bind(i64::from(limit))
         .fetch_all(self.reader())
         .await?;
         rows.iter()
@@ -171,12 +192,30 @@ impl Store {
     /// When the database fails.
     pub async fn record_again(&self, voucher_id: i64) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        record_rest(&mut transaction, voucher_id).await?;
-        Ok(transaction.commit().await?)
+        self.record_rest(&mut transaction, voucher_id).await?;
+        transaction.commit().await
+    }
+
+    /// A copy of a confirmed voucher that waits for the rest, unless something of its lane waits or is under way already.
+    /// It does not belong to the request any more that its original answered.
+    async fn record_rest(&self, transaction: &mut Write, voucher_id: i64) -> Result<(), StoreError> {
+        sqlx::query(
+            "insert into vouchers (id, payer, payee, cumulative, signer, signature, state, came_from, recorded_at)
+             select $2, v.payer, v.payee, v.cumulative, v.signer, v.signature, 'recorded', 'new', v.recorded_at
+             from vouchers v
+             where v.id = $1
+               and not exists (select 1 from vouchers w where w.payer = v.payer and w.payee = v.payee
+                               and w.state <> 'confirmed')",
+        )
+        .bind(voucher_id)
+        .bind(Ids::next(&self.ids.vouchers))
+        .execute(&mut **transaction)
+        .await?;
+        Ok(())
     }
 }
 
-async fn rows(transaction: &mut Transaction<'static, Sqlite>, id: i64) -> Result<Vec<EndingRow>, StoreError> {
+async fn rows(transaction: &mut Write, id: i64) -> Result<Vec<EndingRow>, StoreError> {
     Ok(sqlx::query_as(
         "select id, payer, payee, cumulative, recorded_at, asked, failures from vouchers where transaction_id = $1",
     )
@@ -186,13 +225,13 @@ async fn rows(transaction: &mut Transaction<'static, Sqlite>, id: i64) -> Result
 }
 
 async fn put_receipt(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Write,
     id: i64,
     receipt: &Receipt,
     state: &'static str,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "update transactions set state = $1, mined_hash = $2, mined_block = $3, mined_in = $4, gas_used = $5,
+        "update transactions set state = $1, came_from = state, mined_hash = $2, mined_block = $3, mined_in = $4, gas_used = $5,
                                  fee_wei = $6, lost_since = null
          where id = $7",
     )
@@ -208,29 +247,8 @@ async fn put_receipt(
     Ok(())
 }
 
-/// A copy of a confirmed voucher that waits for the rest, unless something of its lane waits or is under way already.
-/// It does not belong to the request any more that its original answered.
-async fn record_rest(transaction: &mut Transaction<'static, Sqlite>, voucher_id: i64) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert into vouchers (payer, payee, cumulative, signer, signature, state, recorded_at)
-         select v.payer, v.payee, v.cumulative, v.signer, v.signature, 'recorded', v.recorded_at
-         from vouchers v
-         where v.id = $1
-           and not exists (select 1 from vouchers w where w.payer = v.payer and w.payee = v.payee
-                           and w.state <> 'confirmed')",
-    )
-    .bind(voucher_id)
-    .execute(&mut **transaction)
-    .await?;
-    Ok(())
-}
-
 /// What waits of this lane is not to be tried again at once.
-async fn wait_longer(
-    transaction: &mut Transaction<'static, Sqlite>,
-    row: &EndingRow,
-    now: u64,
-) -> Result<(), StoreError> {
+async fn wait_longer(transaction: &mut Write, row: &EndingRow, now: u64) -> Result<(), StoreError> {
     let doublings = u32::try_from(row.failures.clamp(0, 16)).unwrap_or(0);
     let pause = (FRUITLESS_RETRY_S << doublings).min(RETRY_MAX_S);
     sqlx::query(
@@ -246,13 +264,10 @@ async fn wait_longer(
 }
 
 /// Back to waiting, or into the larger voucher of its lane that waits already.
-async fn back_to_recorded(
-    transaction: &mut Transaction<'static, Sqlite>,
-    row: &EndingRow,
-    retry_at: u64,
-) -> Result<(), StoreError> {
+async fn back_to_recorded(transaction: &mut Write, row: &EndingRow, retry_at: u64) -> Result<(), StoreError> {
     let merged = sqlx::query(
-        "update vouchers set recorded_at = min(recorded_at, $1), asked = coalesce(asked, $2)
+        "update vouchers set recorded_at = case when recorded_at < $1 then recorded_at else $1 end,
+                             asked = coalesce(asked, $2)
          where payer = $3 and payee = $4 and state = 'recorded'",
     )
     .bind(row.recorded_at)
@@ -270,7 +285,7 @@ async fn back_to_recorded(
         return Ok(());
     }
     sqlx::query(
-        "update vouchers set state = 'recorded', transaction_id = null, reason = null, held = $1, retry_at = $2,
+        "update vouchers set state = 'recorded', came_from = state, transaction_id = null, reason = null, held = $1, retry_at = $2,
                              failures = failures + 1
          where id = $3 and state in ('planned', 'submitted')",
     )

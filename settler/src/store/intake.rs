@@ -2,11 +2,11 @@
 
 use alloy::primitives::Address;
 use minus_bindings::{Amount, SignedVoucher};
-use sqlx::{Sqlite, Transaction};
 
 use super::codec;
+use super::database::Write;
 use super::lanes::{LaneView, put_view};
-use super::open::{Store, StoreError};
+use super::open::{Ids, Store, StoreError};
 use super::state::Hold;
 
 /// A voucher whose signer was found to be one, with the lane as the chain showed it.
@@ -53,7 +53,7 @@ impl Store {
         let mut lanes_left = None;
         let mut outcomes = Vec::with_capacity(batch.len());
         for checked in batch {
-            outcomes.push(record_one(&mut transaction, checked, lanes_max, &mut lanes_left, now).await?);
+            outcomes.push(record_one(&self.ids, &mut transaction, checked, lanes_max, &mut lanes_left, now).await?);
         }
         transaction.commit().await?;
         Ok(outcomes)
@@ -61,7 +61,8 @@ impl Store {
 }
 
 async fn record_one(
-    transaction: &mut Transaction<'static, Sqlite>,
+    ids: &Ids,
+    transaction: &mut Write,
     checked: &CheckedVoucher,
     lanes_max: u64,
     lanes_left: &mut Option<u64>,
@@ -71,7 +72,7 @@ async fn record_one(
     let (payer, payee) = (codec::address_text(voucher.payer), codec::address_text(voucher.payee));
     let (cumulative, signature) = (codec::amount_text(voucher.cumulative), codec::bytes_text(&voucher.signature));
 
-    let known: Option<i64> = sqlx::query_scalar("select 1 from lanes where payer = $1 and payee = $2")
+    let known: Option<i64> = sqlx::query_scalar("select cast(1 as bigint) from lanes where payer = $1 and payee = $2")
         .bind(&payer)
         .bind(&payee)
         .fetch_optional(&mut **transaction)
@@ -82,7 +83,7 @@ async fn record_one(
     if replaces_for_too_short(transaction, checked, now).await? {
         return Ok(Recording::SignerEnding);
     }
-    put_view(&mut **transaction, voucher.payer, voucher.payee, &checked.view, now).await?;
+    put_view(transaction, voucher.payer, voucher.payee, &checked.view, now).await?;
 
     let best: Option<String> = sqlx::query_scalar(
         "select cumulative from vouchers where payer = $1 and payee = $2 order by cumulative desc limit 1",
@@ -117,8 +118,8 @@ async fn record_one(
     // The one that waits is replaced and keeps its age: the lane has waited since then. It keeps its pause after a
     // failure, too, unless it was the signature's; else a payer could end the pause by signing one base unit more.
     sqlx::query(
-        "insert into vouchers (payer, payee, cumulative, signer, signature, state, recorded_at)
-         values ($1, $2, $3, $4, $5, 'recorded', $6)
+        "insert into vouchers (id, payer, payee, cumulative, signer, signature, state, came_from, recorded_at)
+         values ($7, $1, $2, $3, $4, $5, 'recorded', 'new', $6)
          on conflict (payer, payee) where state = 'recorded'
          do update set cumulative = excluded.cumulative, signer = excluded.signer, signature = excluded.signature,
                        retry_at = case when vouchers.held = 'bad_signature' then 0 else vouchers.retry_at end,
@@ -130,6 +131,7 @@ async fn record_one(
     .bind(codec::address_text(checked.signer))
     .bind(&signature)
     .bind(codec::signed(now))
+    .bind(Ids::next(&ids.vouchers))
     .execute(&mut **transaction)
     .await?;
     Ok(Recording::Recorded)
@@ -137,7 +139,7 @@ async fn record_one(
 
 /// Does a voucher wait that another signer made, while this one's will soon be none?
 async fn replaces_for_too_short(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Write,
     checked: &CheckedVoucher,
     now: u64,
 ) -> Result<bool, StoreError> {
@@ -146,7 +148,7 @@ async fn replaces_for_too_short(
         return Ok(false);
     }
     let waits: Option<i64> = sqlx::query_scalar(
-        "select 1 from vouchers where payer = $1 and payee = $2 and state = 'recorded' and signer <> $3
+        "select cast(1 as bigint) from vouchers where payer = $1 and payee = $2 and state = 'recorded' and signer <> $3
                                   and coalesce(held, '') <> 'bad_signature'",
     )
     .bind(codec::address_text(checked.voucher.payer))
@@ -158,11 +160,7 @@ async fn replaces_for_too_short(
 }
 
 /// Is there room for one more lane? Counts once per batch, and only if the batch brings a lane that was not there.
-async fn take_room(
-    transaction: &mut Transaction<'static, Sqlite>,
-    lanes_max: u64,
-    lanes_left: &mut Option<u64>,
-) -> Result<bool, StoreError> {
+async fn take_room(transaction: &mut Write, lanes_max: u64, lanes_left: &mut Option<u64>) -> Result<bool, StoreError> {
     let left = match *lanes_left {
         Some(left) => left,
         None => {

@@ -2,7 +2,7 @@
 
 use alloy::primitives::Address;
 use minus_bindings::{Amount, SignedVoucher};
-use sqlx::{Executor, Sqlite};
+use sqlx::AnyConnection;
 
 use super::codec;
 use super::open::{Store, StoreError};
@@ -141,12 +141,13 @@ impl Store {
     /// When the database fails.
     pub async fn open_vouchers(&self, limit: u32) -> Result<Vec<OpenVoucher>, StoreError> {
         let rows: Vec<OpenRow> = sqlx::query_as(open_vouchers!(
-            "order by cast(l.lane_deposit as real) + cast(l.open_amount as real) = 0, v.asked is null,
+            "order by l.lane_deposit || l.open_amount = $2, v.asked is null,
                       l.lane_thaw_ends_at + l.open_thaw_ends_at + l.signer_ends_at = 0,
                       v.recorded_at, v.id
              limit $1"
         ))
-        .bind(limit)
+        .bind(i64::from(limit))
+        .bind(codec::amount_text(Amount::ZERO).repeat(2))
         .fetch_all(self.reader())
         .await?;
         rows.into_iter().map(OpenRow::parse).collect()
@@ -163,7 +164,7 @@ impl Store {
         ))
         .bind(codec::signed(seen_before))
         .bind(codec::signed(now))
-        .bind(limit)
+        .bind(i64::from(limit))
         .fetch_all(self.reader())
         .await?;
         rows.into_iter().map(OpenRow::parse).collect()
@@ -176,9 +177,9 @@ impl Store {
     pub async fn put_views(&self, views: &[(Address, Address, LaneView)], now: u64) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         for (payer, payee, view) in views {
-            put_view(&mut *transaction, *payer, *payee, view, now).await?;
+            put_view(&mut transaction, *payer, *payee, view, now).await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Notes why vouchers are not claimed. `retry_at` is when to look again at those that failed.
@@ -194,7 +195,7 @@ impl Store {
             let again = if matches!(hold, Hold::Failed | Hold::BadSignature) { retry_at } else { 0 };
             // What the policy said before the operator asked is not an answer to the operator.
             sqlx::query(
-                "update vouchers set held = $1, retry_at = max(retry_at, $2)
+                "update vouchers set held = $1, retry_at = case when retry_at < $2 then $2 else retry_at end
                  where id = $3 and state = 'recorded' and (asked is null or $1 <> 'not_worth_yet')",
             )
             .bind(hold.as_str())
@@ -203,13 +204,13 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 }
 
 /// Keeps what the chain showed of one lane.
-pub(super) async fn put_view<'c>(
-    executor: impl Executor<'c, Database = Sqlite>,
+pub(super) async fn put_view(
+    connection: &mut AnyConnection,
     payer: Address,
     payee: Address,
     view: &LaneView,
@@ -237,7 +238,7 @@ pub(super) async fn put_view<'c>(
     .bind(codec::signed(view.open_thaw_ends_at))
     .bind(codec::signed(view.signer_ends_at))
     .bind(codec::signed(now))
-    .execute(executor)
+    .execute(connection)
     .await?;
     Ok(())
 }

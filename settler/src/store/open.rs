@@ -1,17 +1,20 @@
-//! Opening the database.
+//! Opening the log.
 
-use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, Transaction};
+use sqlx::AnyPool;
+use tokio::time::Instant;
 
-/// One writer: SQLite has one anyway, and queueing for it here is fairer than its busy loop.
-const WRITERS: u32 = 1;
-/// Enough for the operator's questions while the engine reads.
-const READERS: u32 = 4;
-/// How long a connection waits for another process that holds the write lock, such as a backup.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+use super::database::{Database, Write, Writer};
+use super::earnings;
+
+/// How long a start waits for another settler to let go of the database: one that was just told to stop, or killed, is
+/// gone within moments.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it looks.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// What can go wrong with the log. None of it is told to a stranger.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,15 @@ pub enum StoreError {
     /// The tables could not be brought up to date.
     #[error("migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The URL names no database that can hold a log.
+    #[error("not a database: {0}")]
+    Url(&'static str),
+    /// Another settler works on it.
+    #[error("another settler works on this database: stop that one, or give this one a database of its own")]
+    Taken,
+    /// The settler is shutting down.
+    #[error("the log is closed")]
+    Closed,
     /// A column holds what this program never writes.
     #[error("column of {kind} holds {value:?}")]
     Corrupt {
@@ -38,91 +50,128 @@ impl StoreError {
     }
 }
 
+/// The last id of each table. One process writes, so ids need no help from the database, which the two give in different
+/// words.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    pub(super) requests: AtomicI64,
+    pub(super) transactions: AtomicI64,
+    pub(super) vouchers: AtomicI64,
+    pub(super) charges: AtomicI64,
+}
+
+impl Ids {
+    async fn read(transaction: &mut Write) -> Result<Self, StoreError> {
+        let (requests, transactions, vouchers, charges): (i64, i64, i64, i64) = sqlx::query_as(
+            "select (select coalesce(max(id), 0) from requests), (select coalesce(max(id), 0) from transactions),
+                    (select coalesce(max(id), 0) from vouchers), (select coalesce(max(id), 0) from charges)",
+        )
+        .fetch_one(&mut **transaction)
+        .await?;
+        Ok(Self {
+            requests: requests.into(),
+            transactions: transactions.into(),
+            vouchers: vouchers.into(),
+            charges: charges.into(),
+        })
+    }
+
+    /// One more.
+    pub(super) fn next(last: &AtomicI64) -> i64 {
+        last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
 /// The intent log. Cheap to clone; all clones share their connections.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Store {
-    writer: SqlitePool,
-    reader: SqlitePool,
+    writer: Writer,
+    reader: AnyPool,
+    pub(super) ids: Arc<Ids>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Store").finish_non_exhaustive()
+    }
 }
 
 impl Store {
-    /// Opens or makes the database of a `sqlite:` URL and brings its tables up to date.
+    /// Opens the database of a `sqlite:` or `postgres:` URL, makes the file if there is none, and brings its tables up to
+    /// date.
     ///
     /// # Errors
-    /// When the URL is not one of SQLite, the file cannot be opened, or it holds a newer version's tables.
+    /// When it cannot be opened, another settler works on it, or it holds a newer version's tables.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::from_str(url)?
-            .create_if_missing(true)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
-        let writer = SqlitePoolOptions::new().max_connections(WRITERS).connect_with(options.clone()).await?;
-        sqlx::migrate!("./migrations").run(&writer).await?;
-        let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Self { writer, reader })
+        let database = Arc::new(Database::at(url)?);
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match Self::take(&database).await {
+                Err(StoreError::Taken) if Instant::now() < deadline => tokio::time::sleep(LOCK_RETRY).await,
+                taken => return taken,
+            }
+        }
     }
 
-    /// Starts a transaction that holds the write lock from its first statement on, so that what it reads stays true
-    /// until it commits.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("begin immediate").await?)
+    async fn take(database: &Arc<Database>) -> Result<Self, StoreError> {
+        let writer = Writer::new(Arc::clone(database))?;
+        writer.migrate(&sqlx::migrate!("./migrations")).await?;
+        let mut transaction = writer.begin().await?;
+        earnings::complete(&mut transaction).await?;
+        let ids = Ids::read(&mut transaction).await?;
+        transaction.commit().await?;
+        let reader = database.readers().await?;
+        Ok(Self { writer, reader, ids: Arc::new(ids) })
     }
 
-    pub(super) fn reader(&self) -> &SqlitePool {
+    pub(super) async fn begin(&self) -> Result<Write, StoreError> {
+        self.writer.begin().await
+    }
+
+    pub(super) fn reader(&self) -> &AnyPool {
         &self.reader
     }
 
-    pub(super) fn writer(&self) -> &SqlitePool {
-        &self.writer
+    /// Lets go of the database at once, as the end of the process would. What is committed stands; nothing more is written.
+    pub fn abandon(&self) {
+        self.writer.abandon();
     }
 
-    /// Waits for what runs and closes the file.
+    /// Waits for what runs and closes the database.
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
     }
 }
 
+/// Copies the log at `url`, which a settler may be using, into a file that is not there yet: one moment of it, whole.
+///
+/// # Errors
+/// When it is no file of SQLite, cannot be read, or the copy cannot be written.
+pub async fn backup(url: &str, copy: &std::path::Path) -> Result<(), StoreError> {
+    Database::at(url)?.copy_to(copy).await
+}
+
+/// The URL of a database as it may be shown: without its password.
+#[must_use]
+pub fn shown(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut parsed) if parsed.password().is_some() => {
+            // Only a URL that has no host refuses a password, and this one has one already.
+            let _ = parsed.set_password(Some("…"));
+            parsed.to_string()
+        }
+        _ => url.to_owned(),
+    }
+}
+
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn what_is_committed_survives_a_power_cut() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let url = format!("sqlite:{}", dir.path().join("settler.db").display());
-        let store = Store::open(&url).await.unwrap();
-        let journal: String = sqlx::query_scalar("pragma journal_mode").fetch_one(store.writer()).await.unwrap();
-        let synchronous: i64 = sqlx::query_scalar("pragma synchronous").fetch_one(store.writer()).await.unwrap();
-
-        assert_eq!((journal.as_str(), synchronous), ("wal", 2), "2 is full");
-        store.close().await;
-        Store::open(&url).await.unwrap().close().await;
-        assert!(Store::open("postgres://localhost/settler").await.is_err());
-    }
-
-    #[tokio::test]
-    async fn the_tables_refuse_what_the_state_machine_does_not_know() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let store = Store::open(&format!("sqlite:{}", dir.path().join("settler.db").display())).await.unwrap();
-        let zero = "0".repeat(29);
-        sqlx::query("insert into lanes values ('a', 'b', $1, $1, $1, 0, $1, $1, 0, 0, 0)")
-            .bind(&zero)
-            .execute(store.writer())
-            .await
-            .unwrap();
-        let insert = "insert into vouchers (payer, payee, cumulative, signer, signature, state, recorded_at, paid)
-                      values ('a', 'b', $1, '', '', $2, 0, $3)";
-        for (state, paid) in
-            [("paid", None), ("planned", None), ("confirmed", None), ("recorded", Some(&zero)), ("recorded", None)]
-        {
-            let inserted = sqlx::query(insert).bind(&zero).bind(state).bind(paid).execute(store.writer()).await;
-            assert_eq!(inserted.is_ok(), state == "recorded" && paid.is_none(), "{state} {paid:?}");
-        }
-        let second = sqlx::query(insert).bind(&zero).bind("recorded").bind(None::<String>);
-        assert!(second.execute(store.writer()).await.is_err(), "one waits per lane");
-        store.close().await;
+    #[test]
+    fn a_password_is_not_shown() {
+        assert!(!shown("postgres://settler:secret@localhost/log").contains("secret"));
+        assert_eq!(shown("sqlite:settler.db"), "sqlite:settler.db");
     }
 }

@@ -10,34 +10,7 @@ use crate::api::{LaneLine, LogSummary, TransactionLine, VoucherCount};
 
 /// Lines of a list in an answer (law 13).
 pub const LINES_MAX: u32 = 1_000;
-
-/// A sum over the 29 digits of an amount column in three parts, none of which overflows 63 bits below 10^8 rows.
-macro_rules! sum_of {
-    ($column:literal) => {
-        concat!(
-            "coalesce(sum(cast(substr(",
-            $column,
-            ", 1, 9) as integer)), 0),
-             coalesce(sum(cast(substr(",
-            $column,
-            ", 10, 10) as integer)), 0),
-             coalesce(sum(cast(substr(",
-            $column,
-            ", 20, 10) as integer)), 0)"
-        )
-    };
-}
-
-fn joined(high: i64, middle: i64, low: i64) -> Result<Amount, StoreError> {
-    const PART: u128 = 10_000_000_000;
-    let [high, middle, low] = [high, middle, low].map(|part| u128::try_from(part).unwrap_or(0));
-    let units = high
-        .checked_mul(PART * PART)
-        .and_then(|sum| sum.checked_add(middle.checked_mul(PART)?))
-        .and_then(|sum| sum.checked_add(low));
-    // A total over all payers may exceed what one lane holds only if the token's supply does.
-    Ok(units.and_then(|units| Amount::from_base_units(units).ok()).unwrap_or(Amount::MAX))
-}
+const WEI_PER_GWEI: u128 = 1_000_000_000;
 
 #[derive(sqlx::FromRow)]
 struct LaneRow {
@@ -67,9 +40,7 @@ struct SummedRow {
     gas_used: Option<i64>,
     fee_wei: Option<String>,
     rows: i64,
-    high: i64,
-    middle: i64,
-    low: i64,
+    moved: Option<String>,
 }
 
 impl Store {
@@ -86,13 +57,11 @@ impl Store {
             summary.transactions.insert(*state, 0);
         }
 
-        let counts: Vec<(String, i64, i64, i64, i64)> =
-            sqlx::query_as(concat!("select state, count(*), ", sum_of!("paid"), " from vouchers group by state"))
-                .fetch_all(self.reader())
-                .await?;
-        for (state, count, high, middle, low) in counts {
-            let paid = joined(high, middle, low)?;
-            summary.vouchers.insert(codec::word(&state)?, VoucherCount { count: codec::unsigned(count)?, paid });
+        let counts: Vec<(String, i64)> =
+            sqlx::query_as("select state, count(*) from vouchers group by state").fetch_all(self.reader()).await?;
+        for (state, count) in counts {
+            let count = VoucherCount { count: codec::unsigned(count)?, paid: Amount::ZERO };
+            summary.vouchers.insert(codec::word(&state)?, count);
         }
         let transactions: Vec<(String, i64)> =
             sqlx::query_as("select state, count(*) from transactions group by state").fetch_all(self.reader()).await?;
@@ -111,13 +80,15 @@ impl Store {
             }
             summary.held.insert(hold, count);
         }
-        let (gas, gwei): (i64, i64) = sqlx::query_as(
-            "select coalesce(sum(gas_used), 0), coalesce(sum(cast(fee_wei as integer) / 1000000000), 0) from transactions",
-        )
-        .fetch_one(self.reader())
-        .await?;
-        summary.gas_used = codec::unsigned(gas)?;
-        summary.fees_gwei = codec::unsigned(gwei)?;
+        let (mut paid, mut fees_wei) = (Amount::ZERO, 0_u128);
+        for day in self.earnings(0, u64::MAX).await? {
+            // A total over all payers exceeds what one lane holds only if the token's supply does.
+            paid = paid.checked_add(day.moved).unwrap_or(Amount::MAX);
+            fees_wei = fees_wei.saturating_add(day.fee_wei);
+            summary.gas_used = summary.gas_used.saturating_add(day.gas_used);
+        }
+        summary.vouchers.entry(VoucherState::Confirmed).or_default().paid = paid;
+        summary.fees_gwei = u64::try_from(fees_wei / WEI_PER_GWEI).unwrap_or(u64::MAX);
         Ok(summary)
     }
 
@@ -132,7 +103,7 @@ impl Store {
              from vouchers v join lanes l on l.payer = v.payer and l.payee = v.payee
              where v.state <> 'confirmed' order by v.recorded_at, v.id limit $1",
         )
-        .bind(LINES_MAX)
+        .bind(i64::from(LINES_MAX))
         .fetch_all(self.reader())
         .await?;
         rows.into_iter().map(LaneRow::parse).collect()
@@ -146,15 +117,11 @@ impl Store {
         let rows: Vec<SummedRow> = sqlx::query_as(
             "select t.id, t.nonce, t.state, t.created_at,
                     coalesce(t.mined_hash, (select a.hash from attempts a where a.transaction_id = t.id
-                                            order by a.signed_at_block desc, a.rowid desc limit 1)) as hash,
-                    t.mined_block, t.gas_used, t.fee_wei, count(v.id) as rows,
-                    coalesce(sum(cast(substr(v.paid, 1, 9) as integer)), 0) as high,
-                    coalesce(sum(cast(substr(v.paid, 10, 10) as integer)), 0) as middle,
-                    coalesce(sum(cast(substr(v.paid, 20, 10) as integer)), 0) as low
-             from transactions t left join vouchers v on v.transaction_id = t.id
-             group by t.id order by t.id desc limit $1",
+                                            order by a.ordinal desc limit 1)) as hash,
+                    t.mined_block, t.gas_used, t.fee_wei, t.moved, t.planned_rows as rows
+             from transactions t order by t.id desc limit $1",
         )
-        .bind(LINES_MAX)
+        .bind(i64::from(LINES_MAX))
         .fetch_all(self.reader())
         .await?;
         rows.into_iter().map(SummedRow::parse).collect()
@@ -199,7 +166,7 @@ impl SummedRow {
             gas_used: self.gas_used.map(codec::unsigned).transpose()?,
             fee_wei: self.fee_wei,
             rows: codec::unsigned(self.rows)?,
-            paid: joined(self.high, self.middle, self.low)?,
+            paid: self.moved.as_deref().map(codec::amount).transpose()?.unwrap_or_default(),
         })
     }
 }

@@ -2,7 +2,6 @@
 
 use super::codec;
 use super::open::{Store, StoreError};
-use super::report_lanes::joined;
 use super::state::TransactionState;
 use crate::reports::{ClaimPage, ClaimRecord};
 
@@ -44,29 +43,19 @@ struct ClaimRow {
     mined_block: Option<i64>,
     gas_used: Option<i64>,
     fee_wei: Option<String>,
-    vouchers: i64,
-    high: i64,
-    middle: i64,
-    low: i64,
+    planned_rows: i64,
+    moved: Option<String>,
     attempts: i64,
 }
 
-/// The sums are asked for each transaction, so that only those of the page are summed up.
+/// The columns of [`ClaimRow`].
 macro_rules! claims {
     ($rest:literal) => {
         concat!(
             "select t.id, t.sender, t.nonce, t.payee, t.state, t.created_at,
                     coalesce(t.mined_hash, (select a.hash from attempts a where a.transaction_id = t.id
-                                            order by a.signed_at_block desc, length(a.max_fee_wei) desc,
-                                                     a.max_fee_wei desc limit 1)) as hash,
-                    t.mined_block, t.gas_used, t.fee_wei,
-                    (select count(*) from vouchers v where v.transaction_id = t.id) as vouchers,
-                    (select cast(coalesce(sum(cast(substr(v.paid, 1, 9) as bigint)), 0) as bigint)
-                     from vouchers v where v.transaction_id = t.id) as high,
-                    (select cast(coalesce(sum(cast(substr(v.paid, 10, 10) as bigint)), 0) as bigint)
-                     from vouchers v where v.transaction_id = t.id) as middle,
-                    (select cast(coalesce(sum(cast(substr(v.paid, 20, 10) as bigint)), 0) as bigint)
-                     from vouchers v where v.transaction_id = t.id) as low,
+                                            order by a.ordinal desc limit 1)) as hash,
+                    t.mined_block, t.gas_used, t.fee_wei, t.planned_rows, t.moved,
                     (select count(*) from attempts a where a.transaction_id = t.id) as attempts
              from transactions t where ",
             $rest
@@ -115,8 +104,9 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn earnings_after(&self, since: u64, after: i64, limit: u32) -> Result<Vec<(i64, Earning)>, StoreError> {
-        const MINED: &str =
-            claims!("t.state in ('confirmed', 'reverted') and t.created_at >= $1 and t.id > $2 order by t.id limit $3");
+        const MINED: &str = claims!(
+            "t.state in ('confirmed', 'reverted', 'cancelled') and t.created_at >= $1 and t.id > $2 order by t.id limit $3"
+        );
         let rows: Vec<ClaimRow> = sqlx::query_as(MINED)
             .bind(codec::signed(since))
             .bind(after)
@@ -151,8 +141,8 @@ impl ClaimRow {
             created_at: codec::unsigned(self.created_at)?,
             hash: self.hash.as_deref().map(codec::hash).transpose()?,
             block: self.mined_block.map(codec::unsigned).transpose()?,
-            vouchers: codec::unsigned(self.vouchers)?,
-            paid: joined(self.high, self.middle, self.low),
+            vouchers: codec::unsigned(self.planned_rows)?,
+            paid: self.moved.as_deref().map(codec::amount).transpose()?.unwrap_or_default(),
             gas_used: self.gas_used.map(codec::unsigned).transpose()?,
             fee_wei: self.fee_wei,
             attempts: codec::unsigned(self.attempts)?,

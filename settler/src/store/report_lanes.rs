@@ -270,7 +270,7 @@ impl Store {
 }
 
 /// A sum over the 29 digits of an amount column, taken in three parts, none of which overflows 63 bits below 10^8 rows.
-pub(super) fn joined(high: i64, middle: i64, low: i64) -> Amount {
+fn joined(high: i64, middle: i64, low: i64) -> Amount {
     const PART: u128 = 10_000_000_000;
     let units = [high, middle, low]
         .into_iter()

@@ -1,7 +1,7 @@
 //! The operator's "claim now", durable: a settler that restarts in between goes on with it.
 
 use super::codec;
-use super::open::{Store, StoreError};
+use super::open::{Ids, Store, StoreError};
 use super::state::{Hold, VoucherState};
 use crate::api::{ClaimLine, ClaimProgress};
 
@@ -28,9 +28,11 @@ impl Store {
     /// When the database fails.
     pub async fn ask(&self, now: u64) -> Result<i64, StoreError> {
         let mut transaction = self.begin().await?;
-        let id: i64 = sqlx::query_scalar("insert into requests (asked_at) values ($1) returning id")
+        let id = Ids::next(&self.ids.requests);
+        sqlx::query("insert into requests (id, asked_at) values ($1, $2)")
+            .bind(id)
             .bind(codec::signed(now))
-            .fetch_one(&mut *transaction)
+            .execute(&mut *transaction)
             .await?;
         sqlx::query(
             "update vouchers set asked = $1, held = null, retry_at = 0 where state in ('recorded', 'planned', 'submitted')",
@@ -60,7 +62,7 @@ impl Store {
     /// When the database fails.
     pub async fn progress(&self, id: i64) -> Result<Option<ClaimProgress>, StoreError> {
         // One look: lines and counts that were read apart could say that all is done of a voucher that is still on its way.
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.reader().begin().await?;
         let known: Option<i64> = sqlx::query_scalar("select id from requests where id = $1")
             .bind(id)
             .fetch_optional(&mut *transaction)
@@ -71,20 +73,20 @@ impl Store {
         let rows: Vec<ClaimRow> = sqlx::query_as(
             "select v.payer, v.payee, v.cumulative, v.state, v.held, v.paid,
                     coalesce(t.mined_hash, (select a.hash from attempts a where a.transaction_id = t.id
-                                            order by a.signed_at_block desc, a.rowid desc limit 1)) as \"transaction\",
+                                            order by a.ordinal desc limit 1)) as \"transaction\",
                     t.mined_block as block
              from vouchers v left join transactions t on t.id = v.transaction_id
              where v.asked = $1 order by v.id limit $2",
         )
         .bind(id)
-        .bind(LINES_MAX)
+        .bind(i64::from(LINES_MAX))
         .fetch_all(&mut *transaction)
         .await?;
         let claims = rows.into_iter().map(ClaimRow::parse).collect::<Result<Vec<_>, _>>()?;
 
-        let counts: Vec<(String, bool, i64)> = sqlx::query_as(
-            "select state, held is not null as held, count(*) from vouchers where asked = $1
-             group by state, held is not null",
+        let counts: Vec<(String, i64, i64)> = sqlx::query_as(
+            "select state, case when held is null then 0 else 1 end, count(*) from vouchers where asked = $1
+             group by state, case when held is null then 0 else 1 end",
         )
         .bind(id)
         .fetch_all(&mut *transaction)
@@ -94,7 +96,7 @@ impl Store {
             let count = codec::unsigned(count)?;
             match (codec::word::<VoucherState>(&state)?, held) {
                 (VoucherState::Confirmed, _) => progress.confirmed += count,
-                (VoucherState::Recorded, true) => progress.held += count,
+                (VoucherState::Recorded, 1) => progress.held += count,
                 _ => progress.open += count,
             }
         }

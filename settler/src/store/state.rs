@@ -1,4 +1,5 @@
-//! The words of the state machine. The database holds the same words under a CHECK constraint.
+//! The state machine: its words and its arrows. The database holds the same words and arrows under CHECK constraints,
+//! and each row says which state it came from, so that what is not drawn here cannot be written.
 
 use std::fmt;
 use std::str::FromStr;
@@ -71,7 +72,42 @@ words! {
         Reverted = "reverted",
         /// Its nonce was used by a transaction that is not ours: its vouchers are recorded again.
         Lost = "lost",
+        /// Its nonce was used by one of its attempts that carries no rows: its vouchers are recorded again.
+        Cancelled = "cancelled",
     }
+}
+
+impl VoucherState {
+    /// Where a voucher may go from here: on as its transaction does, back when that ends in vain or is undone. What the
+    /// chain paid without us goes straight to its end.
+    #[must_use]
+    pub const fn next(self) -> &'static [Self] {
+        match self {
+            Self::Recorded => &[Self::Planned, Self::Confirmed],
+            Self::Planned => &[Self::Submitted, Self::Confirmed, Self::Recorded],
+            Self::Submitted => &[Self::Planned, Self::Confirmed, Self::Recorded],
+            Self::Confirmed => &[Self::Planned],
+        }
+    }
+
+    /// Where a voucher begins: waiting, or in the transaction that was signed while a larger one took its place.
+    pub const FIRST: &'static [Self] = &[Self::Recorded, Self::Planned];
+}
+
+impl TransactionState {
+    /// Where a transaction may go from here. Only a nonce that a stranger used is never given back.
+    #[must_use]
+    pub const fn next(self) -> &'static [Self] {
+        match self {
+            Self::Planned => &[Self::Submitted, Self::Confirmed, Self::Reverted, Self::Lost, Self::Cancelled],
+            Self::Submitted => &[Self::Planned, Self::Confirmed, Self::Reverted, Self::Lost, Self::Cancelled],
+            Self::Confirmed | Self::Reverted | Self::Cancelled => &[Self::Planned],
+            Self::Lost => &[],
+        }
+    }
+
+    /// Where a transaction begins.
+    pub const FIRST: &'static [Self] = &[Self::Planned];
 }
 
 words! {

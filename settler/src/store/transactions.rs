@@ -2,10 +2,10 @@
 
 use alloy::primitives::{Address, B256};
 use minus_bindings::{Amount, SignedVoucher};
-use sqlx::{Sqlite, Transaction};
 
-use super::charges::plan_charge;
 use super::codec;
+use super::database::Write;
+use super::earnings;
 use super::open::{Store, StoreError};
 use super::state::{Reason, TransactionState};
 
@@ -22,6 +22,8 @@ pub struct Attempt {
     pub priority_fee: u128,
     /// The head block when it was signed: how long it has been waiting.
     pub signed_at_block: u64,
+    /// It carries no rows: mined, it only uses up the nonce, and ends the transaction as cancelled.
+    pub cancels: bool,
 }
 
 /// What the rows of a transaction are, and so which of the escrow's entry points takes them.
@@ -31,6 +33,16 @@ pub enum Instrument {
     Voucher,
     /// Signed by the payee, within the payer's mandate: `charge`.
     Charge,
+}
+
+impl Instrument {
+    /// What its transactions are for, as stored.
+    pub(super) const fn purpose(self) -> &'static str {
+        match self {
+            Self::Voucher => "claim",
+            Self::Charge => "charge",
+        }
+    }
 }
 
 /// A voucher or a charge as it went into the signed bytes.
@@ -104,51 +116,10 @@ struct AttemptRow {
     max_fee_wei: String,
     priority_fee_wei: String,
     signed_at_block: i64,
+    cancels: i64,
 }
 
 impl Store {
-    /// Stores a signed transaction with its vouchers, before anything is sent. Gives its id, or none when one of the
-    /// vouchers is no longer waiting or the nonce is taken: then nothing was stored and the plan is to be made anew.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn plan(&self, new: &NewTransaction, now: u64) -> Result<Option<i64>, StoreError> {
-        let mut transaction = self.begin().await?;
-        let taken: Option<i64> = sqlx::query_scalar(
-            "select id from transactions where sender = $1 and nonce = $2 and state in ('planned', 'submitted')",
-        )
-        .bind(codec::address_text(new.sender))
-        .bind(codec::signed(new.nonce))
-        .fetch_optional(&mut *transaction)
-        .await?;
-        if taken.is_some() {
-            return Ok(None);
-        }
-        let id: i64 = sqlx::query_scalar(
-            "insert into transactions (sender, nonce, payee, gas_limit, state, created_at)
-             values ($1, $2, $3, $4, 'planned', $5) returning id",
-        )
-        .bind(codec::address_text(new.sender))
-        .bind(codec::signed(new.nonce))
-        .bind(codec::address_text(new.payee))
-        .bind(codec::signed(new.gas_limit))
-        .bind(codec::signed(now))
-        .fetch_one(&mut *transaction)
-        .await?;
-        put_attempt(&mut transaction, id, &new.attempt).await?;
-        for row in &new.rows {
-            let planned = match new.instrument {
-                Instrument::Voucher => plan_row(&mut transaction, id, row).await?,
-                Instrument::Charge => plan_charge(&mut transaction, id, row, now).await?,
-            };
-            if !planned {
-                return Ok(None);
-            }
-        }
-        transaction.commit().await?;
-        Ok(Some(id))
-    }
-
     /// Stores a replacement at the same nonce, before it is sent.
     ///
     /// # Errors
@@ -156,7 +127,7 @@ impl Store {
     pub async fn add_attempt(&self, id: i64, attempt: &Attempt) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         put_attempt(&mut transaction, id, attempt).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// An endpoint accepted it.
@@ -164,7 +135,9 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn submitted(&self, id: i64) -> Result<(), StoreError> {
-        self.move_both(id, "planned", "submitted").await
+        let mut transaction = self.begin().await?;
+        submit(&mut transaction, id).await?;
+        transaction.commit().await
     }
 
     /// A reorganisation threw it out, or no endpoint knows it any more: its bytes are to be sent again.
@@ -176,7 +149,7 @@ impl Store {
         // A lane that has another voucher under way already keeps this one at its end, with nothing paid until it is
         // mined again: the other one contains it.
         sqlx::query(
-            "update vouchers set state = 'planned', paid = null
+            "update vouchers set state = 'planned', came_from = state, paid = null
              where transaction_id = $1
                and (state = 'submitted'
                     or (state = 'confirmed'
@@ -191,15 +164,16 @@ impl Store {
             .bind(id)
             .execute(&mut *transaction)
             .await?;
-        sqlx::query(
-            "update transactions set state = 'planned', mined_hash = null, mined_block = null, mined_in = null,
-                                     gas_used = null, fee_wei = null, lost_since = null
+        earnings::take_back(&mut transaction, id).await?;
+        for statement in [
+            "update transactions set state = 'planned', came_from = state where id = $1 and state <> 'planned'",
+            "update transactions set mined_hash = null, mined_block = null, mined_in = null, gas_used = null,
+                                     fee_wei = null, moved = null, moved_rows = null, lost_since = null
              where id = $1",
-        )
-        .bind(id)
-        .execute(&mut *transaction)
-        .await?;
-        Ok(transaction.commit().await?)
+        ] {
+            sqlx::query(statement).bind(id).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await
     }
 
     /// It was seen in a block, not yet under enough others.
@@ -207,7 +181,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn mined(&self, id: i64, hash: B256, block: u64, block_hash: B256) -> Result<(), StoreError> {
-        self.move_both(id, "planned", "submitted").await?;
+        let mut transaction = self.begin().await?;
+        submit(&mut transaction, id).await?;
         sqlx::query(
             "update transactions set mined_hash = $1, mined_block = $2, mined_in = $3, lost_since = null
              where id = $4",
@@ -216,9 +191,9 @@ impl Store {
         .bind(codec::signed(block))
         .bind(codec::hash_text(block_hash))
         .bind(id)
-        .execute(self.writer())
+        .execute(&mut *transaction)
         .await?;
-        Ok(())
+        transaction.commit().await
     }
 
     /// Its nonce is used and none of its attempts has a receipt; `None` takes that back.
@@ -226,12 +201,13 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn suspect_lost(&self, id: i64, since: Option<u64>) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
         sqlx::query("update transactions set lost_since = $1 where id = $2")
             .bind(since.map(codec::signed))
             .bind(id)
-            .execute(self.writer())
+            .execute(&mut *transaction)
             .await?;
-        Ok(())
+        transaction.commit().await
     }
 
     /// The transactions of this gas key that are not at their end, by nonce.
@@ -244,7 +220,7 @@ impl Store {
              where sender = $1 and state in ('planned', 'submitted') order by nonce",
         )
         .bind(codec::address_text(sender))
-        .fetch_all(self.writer())
+        .fetch_all(self.reader())
         .await?;
         self.with_attempts(rows).await
     }
@@ -256,11 +232,11 @@ impl Store {
     pub async fn ended_since(&self, sender: Address, from: u64) -> Result<Vec<LiveTransaction>, StoreError> {
         let rows: Vec<TransactionRow> = sqlx::query_as(
             "select id, nonce, payee, gas_limit, state, lost_since, mined_in from transactions
-             where sender = $1 and state in ('confirmed', 'reverted') and mined_block >= $2 order by nonce",
+             where sender = $1 and state in ('confirmed', 'reverted', 'cancelled') and mined_block >= $2 order by nonce",
         )
         .bind(codec::address_text(sender))
         .bind(codec::signed(from))
-        .fetch_all(self.writer())
+        .fetch_all(self.reader())
         .await?;
         self.with_attempts(rows).await
     }
@@ -269,11 +245,11 @@ impl Store {
         let mut live = Vec::with_capacity(rows.len());
         for row in rows {
             let attempts: Vec<AttemptRow> = sqlx::query_as(
-                "select hash, raw, max_fee_wei, priority_fee_wei, signed_at_block from attempts
-                 where transaction_id = $1 order by signed_at_block desc, rowid desc",
+                "select hash, raw, max_fee_wei, priority_fee_wei, signed_at_block, cancels from attempts
+                 where transaction_id = $1 order by ordinal desc",
             )
             .bind(row.id)
-            .fetch_all(self.writer())
+            .fetch_all(self.reader())
             .await?;
             live.push(LiveTransaction {
                 id: row.id,
@@ -289,29 +265,31 @@ impl Store {
         Ok(live)
     }
 
-    /// The vouchers of a transaction: payer, cumulative, state.
+    /// The rows of a transaction, vouchers or charges: payer and cumulative. A charge that a larger one replaced
+    /// meanwhile shows that one's.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn rows_of(&self, id: i64) -> Result<Vec<(Address, Amount)>, StoreError> {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("select payer, cumulative from vouchers where transaction_id = $1 order by id")
-                .bind(id)
-                .fetch_all(self.reader())
-                .await?;
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "select payer, cumulative from vouchers where transaction_id = $1
+             union all select payer, cumulative from charges where transaction_id = $1",
+        )
+        .bind(id)
+        .fetch_all(self.reader())
+        .await?;
         rows.iter().map(|(payer, cumulative)| Ok((codec::address(payer)?, codec::amount(cumulative)?))).collect()
     }
+}
 
-    async fn move_both(&self, id: i64, from: &'static str, to: &'static str) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        for statement in [
-            "update transactions set state = $1 where id = $2 and state = $3",
-            "update vouchers set state = $1 where transaction_id = $2 and state = $3",
-        ] {
-            sqlx::query(statement).bind(to).bind(id).bind(from).execute(&mut *transaction).await?;
-        }
-        Ok(transaction.commit().await?)
+async fn submit(transaction: &mut Write, id: i64) -> Result<(), StoreError> {
+    for statement in [
+        "update transactions set state = 'submitted', came_from = state where id = $1 and state = 'planned'",
+        "update vouchers set state = 'submitted', came_from = state where transaction_id = $1 and state = 'planned'",
+    ] {
+        sqlx::query(statement).bind(id).execute(&mut **transaction).await?;
     }
+    Ok(())
 }
 
 impl AttemptRow {
@@ -322,21 +300,20 @@ impl AttemptRow {
             max_fee: codec::wei(&self.max_fee_wei)?,
             priority_fee: codec::wei(&self.priority_fee_wei)?,
             signed_at_block: codec::unsigned(self.signed_at_block)?,
+            cancels: self.cancels != 0,
         })
     }
 }
 
-async fn put_attempt(
-    transaction: &mut Transaction<'static, Sqlite>,
-    id: i64,
-    attempt: &Attempt,
-) -> Result<(), StoreError> {
+pub(super) async fn put_attempt(transaction: &mut Write, id: i64, attempt: &Attempt) -> Result<(), StoreError> {
     sqlx::query(
-        "insert into attempts (hash, transaction_id, raw, max_fee_wei, priority_fee_wei, signed_at_block)
-         values ($1, $2, $3, $4, $5, $6) on conflict (hash) do nothing",
+        "insert into attempts (hash, transaction_id, ordinal, cancels, raw, max_fee_wei, priority_fee_wei, signed_at_block)
+         values ($1, $2, (select count(*) + 1 from attempts where transaction_id = $2), $3, $4, $5, $6, $7)
+         on conflict (hash) do nothing",
     )
     .bind(codec::hash_text(attempt.hash))
     .bind(id)
+    .bind(i64::from(attempt.cancels))
     .bind(codec::bytes_text(&attempt.raw))
     .bind(attempt.max_fee.to_string())
     .bind(attempt.priority_fee.to_string())
@@ -344,45 +321,4 @@ async fn put_attempt(
     .execute(&mut **transaction)
     .await?;
     Ok(())
-}
-
-/// Moves one voucher into the transaction. False when it is not waiting any more.
-async fn plan_row(
-    transaction: &mut Transaction<'static, Sqlite>,
-    id: i64,
-    row: &PlannedRow,
-) -> Result<bool, StoreError> {
-    let voucher = &row.voucher;
-    let moved = sqlx::query(
-        "update vouchers set state = 'planned', transaction_id = $1, reason = $2, held = null
-         where id = $3 and state = 'recorded' and cumulative = $4",
-    )
-    .bind(id)
-    .bind(row.reason.as_str())
-    .bind(row.id)
-    .bind(codec::amount_text(voucher.cumulative))
-    .execute(&mut **transaction)
-    .await?
-    .rows_affected();
-    if moved == 1 {
-        return Ok(true);
-    }
-    // A larger voucher took its place while the bytes were being signed: that one waits, this one goes. Not to start
-    // over keeps a lane that never pauses from never being claimed.
-    let inserted = sqlx::query(
-        "insert into vouchers (payer, payee, cumulative, signer, signature, state, recorded_at, reason, asked,
-                               transaction_id)
-         select payer, payee, $1, $2, $3, 'planned', recorded_at, $4, asked, $5
-         from vouchers where id = $6 and state = 'recorded' and cumulative > $1",
-    )
-    .bind(codec::amount_text(voucher.cumulative))
-    .bind(codec::address_text(row.signer))
-    .bind(codec::bytes_text(&voucher.signature))
-    .bind(row.reason.as_str())
-    .bind(id)
-    .bind(row.id)
-    .execute(&mut **transaction)
-    .await?
-    .rows_affected();
-    Ok(inserted == 1)
 }

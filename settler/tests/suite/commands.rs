@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::world::{Reserve, World, tokens, until};
 
-const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 /// Runs a command with the world's chain and the operator's key.
 fn settler(world: &World, arguments: &[&str]) -> Output {
@@ -36,7 +36,7 @@ fn answer(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn keystore(folder: &Path, name: &str, key: &PrivateKeySigner) {
+pub(crate) fn keystore(folder: &Path, name: &str, key: &PrivateKeySigner) {
     PrivateKeySigner::encrypt_keystore(folder, &mut OsRng, key.to_bytes(), PASSWORD, Some(name)).unwrap();
 }
 

@@ -1,16 +1,18 @@
-//! The settler against a real chain (anvil) and a real file. Each test has a world of its own.
+//! The settler against a real chain (anvil) and real databases. Each test has a world of its own.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod anvil;
 mod charges;
 mod claims;
 mod commands;
+mod databases;
 mod deploy;
 mod deploy_with_forge;
 mod faults;
 mod intake;
 mod model;
 mod packaging;
+mod postgres;
 mod reporting;
 mod reports;
 mod world;

@@ -18,7 +18,8 @@ use minus_settler::store::{
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tempfile::TempDir;
+
+use super::postgres::{Database, databases};
 
 const PAYEE: Address = Address::repeat_byte(0xaa);
 const GAS_KEY: Address = Address::repeat_byte(0x99);
@@ -94,6 +95,7 @@ impl Model {
             max_fee: 1,
             priority_fee: 1,
             signed_at_block: self.time,
+            cancels: false,
         };
         // Now and then a larger voucher comes while the bytes are being signed.
         if self.random.random_bool(0.5) {
@@ -181,30 +183,37 @@ impl Model {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_agrees_with_the_model_after_every_step() {
-    for seed in 1..=4 {
-        let dir = TempDir::new().unwrap();
-        let store = Store::open(&format!("sqlite:{}", dir.path().join("settler.db").display())).await.unwrap();
-        let mut model = Model {
-            store,
-            random: StdRng::seed_from_u64(seed),
-            best: BTreeMap::new(),
-            paid: BTreeMap::new(),
-            sent: Vec::new(),
-            mined: Vec::new(),
-            time: 1,
-        };
-        for _ in 0..STEPS {
-            model.step().await;
+    for (database, seed) in databases().into_iter().zip([[1, 2, 3, 4].as_slice(), &[5]]) {
+        for seed in seed {
+            let url = match &database.server {
+                None => format!("sqlite:{}", database.folder.path().join(format!("{seed}.db")).display()),
+                Some(_) => database.url.clone(),
+            };
+            let mut model = Model {
+                store: Store::open(&url).await.unwrap(),
+                random: StdRng::seed_from_u64(*seed),
+                best: BTreeMap::new(),
+                paid: BTreeMap::new(),
+                sent: Vec::new(),
+                mined: Vec::new(),
+                time: 1,
+            };
+            for _ in 0..STEPS {
+                model.step().await;
+            }
+            model.store.close().await;
         }
-        model.store.close().await;
     }
 }
 
-/// A log with nothing in it.
-async fn empty() -> (TempDir, Store) {
-    let dir = TempDir::new().unwrap();
-    let store = Store::open(&format!("sqlite:{}", dir.path().join("settler.db").display())).await.unwrap();
-    (dir, store)
+/// A log with nothing in it, on each database.
+async fn empty() -> Vec<(Database, Store)> {
+    let mut stores = Vec::new();
+    for database in databases() {
+        let store = Store::open(&database.url).await.unwrap();
+        stores.push((database, store));
+    }
+    stores
 }
 
 fn checked(payer: u8, cumulative: u64, view: LaneView) -> CheckedVoucher {
@@ -221,6 +230,7 @@ async fn plan_all(store: &Store, nonce: u64) -> i64 {
         max_fee: 1,
         priority_fee: 1,
         signed_at_block: 1,
+        cancels: false,
     };
     let row = |open: OpenVoucher| PlannedRow {
         id: open.id,
@@ -237,134 +247,145 @@ async fn plan_all(store: &Store, nonce: u64) -> i64 {
 /// Law 5: known lanes go on, and so does a new one for which there is room.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_lane_above_the_limit_is_refused_by_itself() {
-    let (_dir, store) = empty().await;
-    let checked = |payer, cumulative| checked(payer, cumulative, LaneView::default());
+    for (_database, store) in empty().await {
+        let checked = |payer, cumulative| checked(payer, cumulative, LaneView::default());
 
-    let outcomes = store.record(&[checked(1, 1), checked(2, 1), checked(3, 1), checked(1, 2)], 2, 1).await.unwrap();
-    assert_eq!(outcomes, [Recording::Recorded, Recording::Recorded, Recording::NoRoom, Recording::Recorded]);
-    let outcomes = store.record(&[checked(3, 1), checked(1, 2), checked(2, 9)], 2, 1).await.unwrap();
-    assert_eq!(outcomes, [Recording::NoRoom, Recording::SameAsBefore, Recording::Recorded]);
-    assert_eq!(store.lane_lines().await.unwrap().len(), 2);
-    store.close().await;
+        let outcomes = store.record(&[checked(1, 1), checked(2, 1), checked(3, 1), checked(1, 2)], 2, 1).await.unwrap();
+        assert_eq!(outcomes, [Recording::Recorded, Recording::Recorded, Recording::NoRoom, Recording::Recorded]);
+        let outcomes = store.record(&[checked(3, 1), checked(1, 2), checked(2, 9)], 2, 1).await.unwrap();
+        assert_eq!(outcomes, [Recording::NoRoom, Recording::SameAsBefore, Recording::Recorded]);
+        assert_eq!(store.lane_lines().await.unwrap().len(), 2);
+        store.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lanes_without_money_keep_none_with_money_out_of_the_plan() {
-    let (_dir, store) = empty().await;
-    let funded = LaneView { open: units(1), ..LaneView::default() };
-    store.record(&[checked(1, 1, LaneView::default())], 9, 1).await.unwrap();
-    store.record(&[checked(2, 1, funded)], 9, 2).await.unwrap();
+    for (_database, store) in empty().await {
+        let funded = LaneView { open: units(1), ..LaneView::default() };
+        store.record(&[checked(1, 1, LaneView::default())], 9, 1).await.unwrap();
+        store.record(&[checked(2, 1, funded)], 9, 2).await.unwrap();
 
-    let first = store.open_vouchers(1).await.unwrap();
+        let first = store.open_vouchers(1).await.unwrap();
 
-    assert_eq!(first[0].voucher.payer, Address::repeat_byte(2), "the older one has nothing behind it");
-    store.close().await;
+        assert_eq!(first[0].voucher.payer, Address::repeat_byte(2), "the older one has nothing behind it");
+        store.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_was_read_by_a_wrong_clock_is_read_again() {
     const NOW: u64 = 1_000;
-    let (_dir, store) = empty().await;
-    store.record(&[checked(1, 1, LaneView::default())], 9, NOW + 1).await.unwrap();
-    store.record(&[checked(2, 1, LaneView::default())], 9, NOW).await.unwrap();
+    for (_database, store) in empty().await {
+        store.record(&[checked(1, 1, LaneView::default())], 9, NOW + 1).await.unwrap();
+        store.record(&[checked(2, 1, LaneView::default())], 9, NOW).await.unwrap();
 
-    let stale = store.stale_views(NOW - 30, NOW, 9).await.unwrap();
+        let stale = store.stale_views(NOW - 30, NOW, 9).await.unwrap();
 
-    assert_eq!(stale.len(), 1, "what was read in the future, and not what was just read");
-    assert_eq!(stale[0].voucher.payer, Address::repeat_byte(1));
-    store.close().await;
+        assert_eq!(stale.len(), 1, "what was read in the future, and not what was just read");
+        assert_eq!(stale[0].voucher.payer, Address::repeat_byte(1));
+        store.close().await;
+    }
 }
 
 /// What the payer signed is good for ever; what replaces it must not be worth nothing when the claim comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signer_that_is_about_to_end_replaces_nobodys_voucher() {
     const HOUR: u64 = 3_600;
-    let (_dir, store) = empty().await;
-    let by_delegate = |cumulative, signer_ends_at| CheckedVoucher {
-        signer: Address::repeat_byte(0xdd),
-        ..checked(1, cumulative, LaneView { signer_ends_at, ..LaneView::default() })
-    };
-    store.record(&[checked(1, 5, LaneView::default())], 9, 1).await.unwrap();
+    for (_database, store) in empty().await {
+        let by_delegate = |cumulative, signer_ends_at| CheckedVoucher {
+            signer: Address::repeat_byte(0xdd),
+            ..checked(1, cumulative, LaneView { signer_ends_at, ..LaneView::default() })
+        };
+        store.record(&[checked(1, 5, LaneView::default())], 9, 1).await.unwrap();
 
-    assert_eq!(store.record(&[by_delegate(6, HOUR)], 9, 1).await.unwrap(), [Recording::SignerEnding]);
-    let open = store.open_vouchers(9).await.unwrap();
-    assert_eq!((open[0].voucher.cumulative, open[0].view.signer_ends_at), (units(5), 0), "untouched");
+        assert_eq!(store.record(&[by_delegate(6, HOUR)], 9, 1).await.unwrap(), [Recording::SignerEnding]);
+        let open = store.open_vouchers(9).await.unwrap();
+        assert_eq!((open[0].voucher.cumulative, open[0].view.signer_ends_at), (units(5), 0), "untouched");
 
-    assert_eq!(store.record(&[by_delegate(6, HOUR + 1)], 9, 1).await.unwrap(), [Recording::Recorded], "time enough");
-    assert_eq!(store.record(&[by_delegate(7, HOUR)], 9, 1).await.unwrap(), [Recording::Recorded], "its own");
-    store.close().await;
+        assert_eq!(
+            store.record(&[by_delegate(6, HOUR + 1)], 9, 1).await.unwrap(),
+            [Recording::Recorded],
+            "time enough"
+        );
+        assert_eq!(store.record(&[by_delegate(7, HOUR)], 9, 1).await.unwrap(), [Recording::Recorded], "its own");
+        store.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn totals_below_what_was_paid_do_not_fill_the_log() {
-    let (_dir, store) = empty().await;
-    let paid = LaneView { paid: units(9), ..LaneView::default() };
-    for cumulative in 1..=9 {
-        assert_eq!(store.record(&[checked(1, cumulative, paid)], 9, 1).await.unwrap(), [Recording::Recorded]);
-        let open = store.open_vouchers(9).await.unwrap();
-        store.settled_elsewhere(open[0].id).await.unwrap();
-    }
+    for (_database, store) in empty().await {
+        let paid = LaneView { paid: units(9), ..LaneView::default() };
+        for cumulative in 1..=9 {
+            assert_eq!(store.record(&[checked(1, cumulative, paid)], 9, 1).await.unwrap(), [Recording::Recorded]);
+            let open = store.open_vouchers(9).await.unwrap();
+            store.settled_elsewhere(open[0].id).await.unwrap();
+        }
 
-    assert_eq!(store.summary().await.unwrap().vouchers[&VoucherState::Confirmed].count, 1);
-    assert_eq!(store.record(&[checked(1, 8, paid)], 9, 1).await.unwrap(), [Recording::SameAsBefore]);
-    store.close().await;
+        assert_eq!(store.summary().await.unwrap().vouchers[&VoucherState::Confirmed].count, 1);
+        assert_eq!(store.record(&[checked(1, 8, paid)], 9, 1).await.unwrap(), [Recording::SameAsBefore]);
+        store.close().await;
+    }
 }
 
 /// A payer that takes its money away in front of each claim, and puts it back, and signs a little more each time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_moved_nothing_is_tried_more_and_more_seldom() {
-    let (_dir, store) = empty().await;
-    let mut now = 1_000;
-    store.record(&[checked(1, 1, LaneView::default())], 9, now).await.unwrap();
-    let mut pauses = Vec::new();
-    for attempt in 1..=6 {
-        let id = plan_all(&store, attempt).await;
-        let receipt = Receipt {
-            hash: B256::left_padding_from(&attempt.to_be_bytes()),
-            block: 1,
-            block_hash: B256::ZERO,
-            gas_used: 1,
-            fee_wei: 1,
-        };
-        store.confirmed(id, &receipt, &Payments::new(), now).await.unwrap();
-        store.record(&[checked(1, attempt + 1, LaneView::default())], 9, now).await.unwrap();
+    for (_database, store) in empty().await {
+        let mut now = 1_000;
+        store.record(&[checked(1, 1, LaneView::default())], 9, now).await.unwrap();
+        let mut pauses = Vec::new();
+        for attempt in 1..=6 {
+            let id = plan_all(&store, attempt).await;
+            let receipt = Receipt {
+                hash: B256::left_padding_from(&attempt.to_be_bytes()),
+                block: 1,
+                block_hash: B256::ZERO,
+                gas_used: 1,
+                fee_wei: 1,
+            };
+            store.confirmed(id, &receipt, &Payments::new(), now).await.unwrap();
+            store.record(&[checked(1, attempt + 1, LaneView::default())], 9, now).await.unwrap();
 
-        let open = store.open_vouchers(9).await.unwrap();
-        assert_eq!(open[0].voucher.cumulative, units(attempt + 1), "nothing is burned");
-        pauses.push(open[0].retry_at - now);
-        now = open[0].retry_at;
+            let open = store.open_vouchers(9).await.unwrap();
+            assert_eq!(open[0].voucher.cumulative, units(attempt + 1), "nothing is burned");
+            pauses.push(open[0].retry_at - now);
+            now = open[0].retry_at;
+        }
+
+        assert_eq!(pauses, [300, 600, 1_200, 2_400, 3_600, 3_600]);
+        store.close().await;
     }
-
-    assert_eq!(pauses, [300, 600, 1_200, 2_400, 3_600, 3_600]);
-    store.close().await;
 }
 
 /// Lines and counts of one answer belong together, whatever is being written meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_done_has_no_line_that_is_not() {
-    let (_dir, store) = empty().await;
-    for turn in 1..=100 {
-        store.record(&[checked(1, turn, LaneView::default())], 9, turn).await.unwrap();
-        let request = store.ask(turn).await.unwrap();
-        let id = plan_all(&store, turn).await;
-        let receipt = Receipt {
-            hash: B256::left_padding_from(&turn.to_be_bytes()),
-            block: turn,
-            block_hash: B256::ZERO,
-            gas_used: 1,
-            fee_wei: 1,
-        };
-        let payments = Payments::from([(Address::repeat_byte(1), (units(1), units(turn)))]);
-        let (log, ended) = (store.clone(), receipt.clone());
-        let ending = tokio::spawn(async move { log.confirmed(id, &ended, &payments, turn).await.unwrap() });
-        loop {
-            let progress = store.progress(request).await.unwrap().unwrap();
-            assert_eq!(progress.done, progress.claims[0].paid.is_some(), "turn {turn}: {progress:?}");
-            if progress.done {
-                break;
+    for (_database, store) in empty().await {
+        for turn in 1..=100 {
+            store.record(&[checked(1, turn, LaneView::default())], 9, turn).await.unwrap();
+            let request = store.ask(turn).await.unwrap();
+            let id = plan_all(&store, turn).await;
+            let receipt = Receipt {
+                hash: B256::left_padding_from(&turn.to_be_bytes()),
+                block: turn,
+                block_hash: B256::ZERO,
+                gas_used: 1,
+                fee_wei: 1,
+            };
+            let payments = Payments::from([(Address::repeat_byte(1), (units(1), units(turn)))]);
+            let (log, ended) = (store.clone(), receipt.clone());
+            let ending = tokio::spawn(async move { log.confirmed(id, &ended, &payments, turn).await.unwrap() });
+            loop {
+                let progress = store.progress(request).await.unwrap().unwrap();
+                assert_eq!(progress.done, progress.claims[0].paid.is_some(), "turn {turn}: {progress:?}");
+                if progress.done {
+                    break;
+                }
             }
+            ending.await.unwrap();
         }
-        ending.await.unwrap();
+        store.close().await;
     }
-    store.close().await;
 }
