@@ -64,7 +64,7 @@ const laneRow = (lane) => {
   );
 };
 
-const CLAIM_KINDS = { confirmed: "good", planned: "going", submitted: "going", reverted: "bad", lost: "bad" };
+const CLAIM_KINDS = { confirmed: "good", planned: "going", submitted: "going", reverted: "bad", lost: "bad", cancelled: "warn" };
 
 const claimRow = (explorer) => (claim) => {
   const hash = claim.hash
