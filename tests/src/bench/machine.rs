@@ -37,6 +37,13 @@ pub fn memory(processes: &[u32]) -> Result<u64> {
     processes.iter().map(of).sum()
 }
 
+/// The most memory that a process ever had resident, in bytes.
+pub fn peak_memory(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
 /// A process and all its descendants.
 pub fn family(root: u32) -> Vec<u32> {
     let mut family = vec![root];
@@ -114,6 +121,7 @@ mod tests {
         let held = vec![1_u8; 64 << 20];
         let with = memory(&own).unwrap();
         assert!(with > 64 << 20, "{with}");
+        assert!(peak_memory(own[0]).unwrap() > 64 << 20);
         while cpu_time(&own) <= before {
             std::hint::black_box(held.iter().map(|byte| u64::from(*byte)).sum::<u64>());
         }

@@ -14,6 +14,7 @@
 //! | [`rounds`] | sides in turn, outcomes into rows |
 //! | [`report`] | the table and the file |
 //! | [`streams`], [`durable`], [`forwarding`], [`idle`] | one comparison each |
+//! | [`settler`] | the settler's benches |
 //! | [`machine`] | time and memory of processes, and of what machine |
 
 pub mod durable;
@@ -25,6 +26,7 @@ pub mod nginx;
 pub mod node;
 pub mod report;
 pub mod rounds;
+pub mod settler;
 pub mod side;
 pub mod stage;
 pub mod statistics;

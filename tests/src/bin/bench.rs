@@ -12,7 +12,7 @@ use minus_tests::bench::nginx::installed;
 use minus_tests::bench::report::Report;
 use minus_tests::bench::rounds::Effort;
 use minus_tests::bench::stage::Stage;
-use minus_tests::bench::{durable, forwarding, idle, streams};
+use minus_tests::bench::{durable, forwarding, idle, settler, streams};
 use minus_tests::compile::root;
 
 /// Measures this project's programs against what people would otherwise use, on this machine, in one run.
@@ -27,6 +27,11 @@ struct Arguments {
 enum What {
     /// The node's data plane against nginx, nchan and Redis; writes target/bench/node.json.
     Node(NodeArguments),
+    /// The settler against tap_core, tap_aggregator and the chain's own limit; writes target/bench/settler.json.
+    Settler(settler::options::Options),
+    /// Runs one part of the settler's bench in this process.
+    #[command(hide = true, subcommand)]
+    SettlerPart(settler::part::Part),
 }
 
 #[derive(Debug, Args)]
@@ -90,8 +95,12 @@ impl Comparison {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let What::Node(arguments) = Arguments::parse().what;
-    match node(&arguments).await {
+    let measured = match Arguments::parse().what {
+        What::Node(arguments) => node(&arguments).await,
+        What::Settler(options) => settler::options::run(&options).await,
+        What::SettlerPart(part) => part.run(),
+    };
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("FAILED: {error:#}");

@@ -312,7 +312,7 @@ async fn deploy(anvil: &Anvil, folder: &Path, reserve: Address, deployment_file:
 }
 
 /// Makes a key and writes it as an encrypted file, with the file `password` beside it.
-fn keystore(folder: &Path, name: &str) -> Result<PrivateKeySigner> {
+pub(crate) fn keystore(folder: &Path, name: &str) -> Result<PrivateKeySigner> {
     let key = PrivateKeySigner::random();
     write_private(&folder.join("password"), PASSWORD)?;
     PrivateKeySigner::encrypt_keystore(folder, &mut OsRng, key.to_bytes(), PASSWORD, Some(name))?;
