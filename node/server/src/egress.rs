@@ -4,23 +4,25 @@
 //! no decompression.
 //!
 //! - `resolver` — which addresses a name may lead to, and how long connecting may take
+//! - `pool` — the places that are known, and the connections that wait there
+//! - `connection` — one request and its answer at a time
+//! - `head`, `framing` — what HTTP says about an answer (pure)
 //! - `answer` — what comes back, never more of it and never for longer than its bounds
 
 mod answer;
+mod connection;
+mod framing;
+mod head;
+mod pool;
 mod resolver;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{io::Write, sync::Arc, time::Duration};
 
-use axum::http::{HeaderValue, Method, Request, Uri, header};
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use axum::http::HeaderValue;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::connect::HttpConnector;
 use minus_protocol::{
     Packet,
     endpoint::{self, EndpointError, is_public},
@@ -28,19 +30,18 @@ use minus_protocol::{
 };
 use rustls::{ClientConfig, crypto::aws_lc_rs};
 use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::time::Instant;
 
-pub(crate) use self::answer::Answer;
-use self::resolver::{InTime, Lookup, PublicOnly};
+pub(crate) use self::{answer::Answer, head::Content};
+use self::{
+    connection::{Connection, Connector, Failure},
+    pool::{Place, Pool},
+    resolver::{Lookup, PublicOnly},
+};
 use crate::metrics::Label;
 
-/// Idle connections kept to one node. As many as there may be requests to it, so that none is opened anew at full load.
-const IDLE_PER_HOST_MAX: usize = 128;
-/// An idle connection is closed after this: shorter than the minute after which servers commonly close theirs.
-const IDLE_MAX: Duration = Duration::from_secs(30);
-/// Bytes of an answer's head, and what is read at once of its body.
-const HEAD_BYTES_MAX: usize = 32 << 10;
-/// Header lines of an answer.
-const HEADERS_MAX: usize = 64;
+/// What a request's head usually comes to.
+const HEAD_BYTES: usize = 256;
 
 /// Why a peer's answer was not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -101,35 +102,17 @@ impl EgressError {
         matches!(self, Self::ConnectTimeout | Self::AnswerTimeout | Self::BodyTimeout)
     }
 
-    /// Of a failed request: what the resolver or the connector said, else what HTTP made of the answer.
-    fn of_request(error: &hyper_util::client::legacy::Error) -> Self {
-        let mut cause = std::error::Error::source(error);
+    /// Of a failed connection: what the resolver said, else what the connector did.
+    fn of_connecting(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut cause = Some(error);
         while let Some(inner) = cause {
             match inner.downcast_ref::<Self>() {
                 Some(Self::Private) => return Self::Private,
                 Some(Self::Unresolved) => return Self::Unresolved,
-                Some(Self::ConnectTimeout) => return Self::ConnectTimeout,
-                _ => {}
+                _ => cause = inner.source(),
             }
-            if let Some(error) = inner.downcast_ref::<hyper::Error>() {
-                return Self::of_http(error);
-            }
-            cause = inner.source();
         }
-        if error.is_connect() {
-            return Self::Connect(std::error::Error::source(error).map(ToString::to_string).unwrap_or_default());
-        }
-        Self::BrokeOff
-    }
-
-    fn of_http(error: &hyper::Error) -> Self {
-        if error.is_parse_too_large() {
-            Self::HeadTooLong
-        } else if error.is_parse() {
-            Self::Garbled
-        } else {
-            Self::BrokeOff
-        }
+        Self::Connect(error.to_string())
     }
 }
 
@@ -162,12 +145,12 @@ impl Label for Cause {
 
 /// An endpoint that may be connected to.
 #[derive(Clone, Debug)]
-pub(crate) struct Endpoint(Uri);
+pub(crate) struct Endpoint(Arc<Place>);
 
 /// The client for peers, and the check of what it is pointed at.
-#[derive(Clone)]
 pub(crate) struct Egress {
-    client: Client<InTime<HttpsConnector<HttpConnector<PublicOnly>>>, Full<Bytes>>,
+    connector: Connector,
+    pool: Pool,
     allow_private: bool,
 }
 
@@ -191,15 +174,9 @@ impl Egress {
         tcp.enforce_http(false);
         // Events are small and late is worse than often.
         tcp.set_nodelay(true);
-        let tls = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_MAX)
-            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-            .http1_max_buf_size(HEAD_BYTES_MAX)
-            .http1_max_headers(HEADERS_MAX)
-            .build(InTime(tls));
-        Ok(Self { client, allow_private })
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        Ok(Self { connector, pool: Pool::default(), allow_private })
     }
 
     /// Checks a stranger's endpoint. A name is checked when it is resolved, at each connection.
@@ -209,55 +186,75 @@ impl Egress {
         if endpoint::literal_address(&url).is_some_and(|address| !self.allow_private && !is_public(address)) {
             return Err(EgressError::Private);
         }
-        url.as_str().parse().map(Endpoint).map_err(|_| EndpointError::NotAUrl.into())
+        Ok(Endpoint(self.pool.place(&url)?))
+    }
+
+    /// Closes connections that were idle for too long.
+    pub(crate) fn tidy(&self) {
+        self.pool.tidy();
     }
 
     /// Posts a packet; gives the head of the answer.
     pub(crate) async fn post(
         &self,
-        Endpoint(uri): &Endpoint,
-        session: Option<HeaderValue>,
-        packet: Bytes,
+        endpoint: &Endpoint,
+        session: Option<&HeaderValue>,
+        packet: &Packet,
         time: Duration,
     ) -> Result<Answer, EgressError> {
-        let mut request = Request::new(Full::new(packet));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = uri.clone();
-        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_PACKET));
-        self.send(request, session, time).await
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        let _ = write!(head, "POST {} HTTP/1.1\r\nhost: {}\r\n", endpoint.0.path, endpoint.0.host);
+        let _ = write!(head, "content-type: {CONTENT_PACKET}\r\ncontent-length: {}\r\n", packet.len());
+        self.send(endpoint, head, session, packet.as_bytes(), time).await
     }
 
     /// The same by GET, with the packet in the query and the event that its sender saw last.
     pub(crate) async fn get(
         &self,
-        Endpoint(uri): &Endpoint,
-        session: Option<HeaderValue>,
+        endpoint: &Endpoint,
+        session: Option<&HeaderValue>,
         packet: &Packet,
         last_event_id: Option<u64>,
         time: Duration,
     ) -> Result<Answer, EgressError> {
-        let mut request = Request::new(Full::default());
-        let uri = format!("{uri}?{PACKET_QUERY}={}", encode_packet_query(packet));
-        *request.uri_mut() = uri.parse().map_err(|_| EndpointError::NotAUrl)?;
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        let query = encode_packet_query(packet);
+        let Place { path, host, .. } = &*endpoint.0;
+        let _ = write!(head, "GET {path}?{PACKET_QUERY}={query} HTTP/1.1\r\nhost: {host}\r\n");
         if let Some(id) = last_event_id {
-            request.headers_mut().insert(LAST_EVENT_ID, id.into());
+            let _ = write!(head, "{LAST_EVENT_ID}: {id}\r\n");
         }
-        self.send(request, session, time).await
+        self.send(endpoint, head, session, b"", time).await
     }
 
     async fn send(
         &self,
-        mut request: Request<Full<Bytes>>,
-        session: Option<HeaderValue>,
+        Endpoint(place): &Endpoint,
+        mut head: Vec<u8>,
+        session: Option<&HeaderValue>,
+        body: &[u8],
         time: Duration,
     ) -> Result<Answer, EgressError> {
         if let Some(session) = session {
-            request.headers_mut().insert(PEER_SESSION, session);
+            let _ = write!(head, "{PEER_SESSION}: ");
+            head.extend_from_slice(session.as_bytes());
+            head.extend_from_slice(b"\r\n");
         }
-        match tokio::time::timeout(time, self.client.request(request)).await {
-            Err(_) => Err(EgressError::AnswerTimeout),
-            Ok(Err(error)) => Err(EgressError::of_request(&error)),
-            Ok(Ok(response)) => Ok(Answer::new(response)),
+        head.extend_from_slice(b"\r\n");
+        let deadline = Instant::now() + time;
+        if let Some(mut kept) = place.take() {
+            match kept.exchange(&head, body, deadline).await {
+                Ok(answer) => return Ok(Answer::new(answer, kept, Arc::clone(place))),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Untouched) => {}
+            }
+        }
+        // In a box: it is large and rare, and whatever waits here would be as large.
+        let mut fresh = Box::pin(Connection::open(&self.connector, &place.uri, deadline)).await?;
+        match fresh.exchange(&head, body, deadline).await {
+            Ok(answer) => Ok(Answer::new(answer, fresh, Arc::clone(place))),
+            Err(Failure::Final(error)) => Err(error),
+            Err(Failure::Untouched) => Err(EgressError::BrokeOff),
         }
     }
 }

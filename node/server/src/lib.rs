@@ -49,8 +49,9 @@ use crate::{
     store::{Store, commands},
 };
 
-/// How often samples are sorted into their buckets: bounds what is kept of them to as many seconds' worth.
-const TIDY_METRICS_EVERY: Duration = Duration::from_secs(5);
+/// How often samples are sorted into their buckets and idle connections are closed: bounds what is kept of them to as many
+/// seconds' worth.
+const TIDY_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -191,10 +192,11 @@ fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Keeps what nobody scrapes from piling up.
-async fn tidy_metrics(node: Arc<Node>) {
-    while node.stop.run_until_cancelled(tokio::time::sleep(TIDY_METRICS_EVERY)).await.is_some() {
+/// Keeps what nobody asks for from piling up.
+async fn tidy(node: Arc<Node>) {
+    while node.stop.run_until_cancelled(tokio::time::sleep(TIDY_EVERY)).await.is_some() {
         node.metrics.tidy();
+        node.egress.tidy();
     }
 }
 
@@ -210,7 +212,7 @@ async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: J
     parts.spawn(retention::run(Arc::clone(&node)));
     parts.spawn(charging::run(Arc::clone(&node)));
     parts.spawn(relay::collector::run(Arc::clone(&node)));
-    parts.spawn(tidy_metrics(Arc::clone(&node)));
+    parts.spawn(tidy(Arc::clone(&node)));
     parts.spawn(totals::watch(Arc::clone(&node)));
     parts.spawn(relay::flusher::run(Arc::clone(&node)));
     let watch = tokio::spawn(health::watch(Arc::clone(&node)));

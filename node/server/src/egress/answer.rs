@@ -1,63 +1,65 @@
 //! A peer's answer. The body of one that is no stream is read whole within a time and a length, because the request that
 //! waits for it holds one of the node's places; a stream may last, but not in silence.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use axum::http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
 use minus_protocol::reply::REPLY_BYTES_MAX;
+use tokio::time::Instant;
 
-use super::EgressError;
+use super::{
+    EgressError,
+    connection::Connection,
+    framing::{Framing, Taken},
+    head::{Content, Head},
+    pool::Place,
+};
 
 /// Silence after which a stream is taken for dead. Streams say something every `keep_alive`.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 
 /// The head is here, the body may still come.
-#[derive(Debug)]
 pub(crate) struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Incoming,
+    head: Head,
+    /// Until the body has ended.
+    connection: Option<Connection>,
+    place: Arc<Place>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer").field("head", &self.head).finish_non_exhaustive()
+    }
 }
 
 impl Answer {
-    pub(super) fn new(response: Response<Incoming>) -> Self {
-        let (parts, body) = response.into_parts();
-        Self { status: parts.status, headers: parts.headers, body }
+    pub(super) const fn new(head: Head, connection: Connection, place: Arc<Place>) -> Self {
+        Self { head, connection: Some(connection), place }
     }
 
     pub(crate) const fn status(&self) -> StatusCode {
-        self.status
+        self.head.status
     }
 
-    /// A header's text; empty if there is none.
-    pub(crate) fn text(&self, name: HeaderName) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    /// What the body is said to be.
+    pub(crate) const fn content(&self) -> Content {
+        self.head.content
     }
 
-    /// Same, by the name of one of our own headers.
-    pub(crate) fn own_header(&self, name: &'static str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    pub(crate) fn content_type(&self) -> &str {
-        self.text(header::CONTENT_TYPE)
+    /// Packet bytes that the agent says it counted.
+    pub(crate) const fn metered(&self) -> Option<u64> {
+        self.head.metered
     }
 
     /// The body of an answer that is no stream: never more of it than the longest reply.
     pub(crate) async fn read(mut self, time: Duration) -> Result<Bytes, EgressError> {
-        let announced = self.body.size_hint().lower();
-        if usize::try_from(announced).map_or(true, |announced| announced > REPLY_BYTES_MAX) {
+        if usize::try_from(self.head.framing.announced()).map_or(true, |announced| announced > REPLY_BYTES_MAX) {
             return Err(EgressError::BodyTooLong);
         }
-        tokio::time::timeout(time, self.read_to_end()).await.map_err(|_| EgressError::BodyTimeout)?
-    }
-
-    async fn read_to_end(&mut self) -> Result<Bytes, EgressError> {
+        let deadline = Instant::now() + time;
         let mut whole = Bytes::new();
-        while let Some(chunk) = self.chunk().await? {
+        while let Some(chunk) = self.chunk(deadline, EgressError::BodyTimeout).await? {
             if whole.len().saturating_add(chunk.len()) > REPLY_BYTES_MAX {
                 return Err(EgressError::BodyTooLong);
             }
@@ -69,18 +71,30 @@ impl Answer {
 
     /// The next bytes of a stream; none at its end.
     pub(crate) async fn stream(&mut self) -> Result<Option<Bytes>, EgressError> {
-        tokio::time::timeout(SILENCE_MAX, self.chunk()).await.map_err(|_| EgressError::Silent)?
+        self.chunk(Instant::now() + SILENCE_MAX, EgressError::Silent).await
     }
 
-    async fn chunk(&mut self) -> Result<Option<Bytes>, EgressError> {
-        while let Some(frame) = self.body.frame().await {
-            let frame = frame.map_err(|error| EgressError::of_http(&error))?;
-            // Trailers say nothing to us.
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
+    async fn chunk(&mut self, deadline: Instant, too_late: EgressError) -> Result<Option<Bytes>, EgressError> {
+        loop {
+            let Some(connection) = self.connection.as_mut() else { return Ok(None) };
+            match self.head.framing.take(&mut connection.read)? {
+                Taken::Data(data) => return Ok(Some(data)),
+                Taken::End => {
+                    let ended = self.connection.take();
+                    if let Some(clean) = ended.filter(|connection| self.head.is_kept && connection.is_clean()) {
+                        self.place.give_back(clean);
+                    }
+                    return Ok(None);
+                }
+                Taken::Nothing => {}
+            }
+            match connection.more_until(deadline).await {
+                Some(Ok(true)) => {}
+                Some(Ok(false)) if self.head.framing == Framing::ToTheEnd => self.connection = None,
+                Some(Ok(false) | Err(_)) => return Err(EgressError::BrokeOff),
+                None => return Err(too_late),
             }
         }
-        Ok(None)
     }
 }
 

@@ -6,11 +6,9 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
     vec,
 };
 
-use axum::http::Uri;
 use futures_util::future::BoxFuture;
 use hyper_util::client::legacy::connect::dns::Name;
 use minus_protocol::endpoint::is_public;
@@ -18,12 +16,8 @@ use tower_service::Service;
 
 use super::EgressError;
 
-/// Resolving, connecting and the TLS handshake together: a node that takes longer is taken for unreachable.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How names are looked up.
 pub(super) type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
@@ -60,31 +54,6 @@ impl Service<Name> for PublicOnly {
             found.retain(|address| allow_private || is_public(address.ip()));
             found.truncate(ADDRESSES_MAX);
             if found.is_empty() { Err(EgressError::Private) } else { Ok(found.into_iter()) }
-        })
-    }
-}
-
-/// A connector that gives up.
-#[derive(Clone)]
-pub(super) struct InTime<C>(pub(super) C);
-
-impl<C> Service<Uri> for InTime<C>
-where
-    C: Service<Uri, Error = BoxError>,
-    C::Future: Send + 'static,
-{
-    type Response = C::Response;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<C::Response, BoxError>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
-        Box::pin(async move {
-            tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| EgressError::ConnectTimeout)?
         })
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use hyper_util::client::legacy::connect::dns::Name;
+use minus_protocol::packet::{PACKET_BYTES_MIN, PACKET_VERSION};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -16,6 +17,13 @@ use tokio::{
 use tower_service::Service;
 
 use super::*;
+
+/// As small as one may be.
+fn packet() -> Packet {
+    let mut bytes = vec![4; PACKET_BYTES_MIN];
+    bytes[0] = PACKET_VERSION;
+    Packet::parse(bytes).expect("well-formed")
+}
 
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(30);
@@ -81,7 +89,7 @@ async fn of_several_addresses_only_the_public_ones_are_given_out() {
 async fn a_name_that_leads_inside_is_not_connected_to() {
     let egress = Egress::new(false).expect("a client");
     let endpoint = egress.endpoint("http://localhost:1").expect("a name passes");
-    let error = egress.post(&endpoint, None, Bytes::new(), LONG).await.expect_err("localhost is inside");
+    let error = egress.post(&endpoint, None, &packet(), LONG).await.expect_err("localhost is inside");
     assert!(matches!(error, EgressError::Private), "{error:?}");
 }
 
@@ -117,7 +125,7 @@ async fn what_was_resolved_is_what_is_connected() {
     let egress = Egress::resolving(true, lookup).expect("a client");
     let endpoint = egress.endpoint(&format!("http://node.example:{}", first.port())).expect("a name");
     for turn in 1..=2 {
-        let answer = egress.post(&endpoint, None, Bytes::new(), LONG).await.expect("an answer");
+        let answer = egress.post(&endpoint, None, &packet(), LONG).await.expect("an answer");
         answer.read(LONG).await.expect("an empty body");
         assert_eq!(asked.load(Ordering::SeqCst), turn);
         let came = [&at_first, &at_second].map(|count| count.load(Ordering::SeqCst));
@@ -129,7 +137,7 @@ async fn post(bytes: &'static [u8], time: Duration) -> Result<Answer, EgressErro
     let (address, _) = server("127.0.0.1:0", bytes).await;
     let egress = Egress::new(true).expect("a client");
     let endpoint = egress.endpoint(&format!("http://{address}")).expect("an endpoint");
-    egress.post(&endpoint, None, Bytes::from_static(b"packet"), time).await
+    egress.post(&endpoint, None, &packet(), time).await
 }
 
 #[tokio::test]
@@ -141,7 +149,7 @@ async fn whoever_says_nothing_or_trickles_is_given_up() {
     // Nobody takes connections here: the address is one for documentation, so packets to it get lost, or are refused.
     let egress = Egress::new(true).expect("a client");
     let endpoint = egress.endpoint("http://192.0.2.1:9").expect("an endpoint");
-    let nowhere = egress.post(&endpoint, None, Bytes::new(), SHORT).await;
+    let nowhere = egress.post(&endpoint, None, &packet(), SHORT).await;
     assert!(matches!(nowhere, Err(EgressError::AnswerTimeout | EgressError::Connect(_))), "{nowhere:?}");
 }
 
@@ -158,7 +166,7 @@ async fn connections_are_kept_and_answers_come_in_pieces() {
     let egress = Egress::new(true).expect("a client");
     let endpoint = egress.endpoint(&format!("http://{address}")).expect("an endpoint");
     for _ in 0..5 {
-        let answer = egress.post(&endpoint, None, Bytes::from_static(b"packet"), LONG).await.expect("an answer");
+        let answer = egress.post(&endpoint, None, &packet(), LONG).await.expect("an answer");
         assert_eq!(answer.read(LONG).await.expect("a body"), "abcde");
     }
     assert!(came.load(Ordering::SeqCst) <= 2, "a connection was kept");

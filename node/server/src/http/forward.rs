@@ -1,7 +1,7 @@
 //! Everything that is not this node's own: a reverse proxy keyed by the packet's address. It learns the recipient and
 //! the size, and logs no more (law 10). What it carries it counts, and past its credit limit it stops (law 12).
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use alloy::primitives::Address;
 use axum::{
@@ -10,21 +10,19 @@ use axum::{
     response::Response,
 };
 use futures_util::Stream;
-use minus_protocol::{
-    Packet, Receipt, RelayCounter, Status,
-    headers::{CONTENT_PACKET, CONTENT_STREAM, METERED},
-};
+use minus_protocol::{Packet, Receipt, RelayCounter, Status, headers::CONTENT_PACKET};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     answer::{Refused, code},
     reason::Reason,
+    streaming::{self, BrokenOff},
     subscribe::Resumed,
 };
 use crate::{
     chain::NodeRecord,
     clock,
-    egress::{Answer, EgressError},
+    egress::{Answer, Content, EgressError},
     metrics::Limit,
     node::Node,
     relay::{
@@ -156,9 +154,9 @@ async fn send(node: &Node, target: &Target, parcel: &Parcel) -> Result<Sent, Ref
         unreachable(error)
     })?;
     forwarding.sent();
-    let (session, packet) = (Some(token.clone()), &parcel.packet);
+    let (session, packet) = (Some(&token), &parcel.packet);
     let answer = match parcel.resumed {
-        None => node.egress.post(&endpoint, session, packet.clone().into_bytes(), ANSWER_TIMEOUT).await,
+        None => node.egress.post(&endpoint, session, packet, ANSWER_TIMEOUT).await,
         Some(Resumed { last_event_id }) => {
             node.egress.get(&endpoint, session, packet, last_event_id, ANSWER_TIMEOUT).await
         }
@@ -182,15 +180,15 @@ async fn pass_back(
         let error = if code.is_redirection() { EgressError::Redirect } else { EgressError::Status(code.as_u16()) };
         return Err(unreachable(node, target.node, &error.into()));
     };
-    if status == Status::Answered && answer.content_type().starts_with(CONTENT_STREAM) {
+    if status == Status::Answered && answer.content() == Content::Stream {
         return pipe(node, answer, &agent, target);
     }
-    let content = match answer.content_type() {
-        "application/json" => "application/json",
-        CONTENT_PACKET => CONTENT_PACKET,
-        _ => "text/plain; charset=utf-8",
+    let content = match answer.content() {
+        Content::Json => "application/json",
+        Content::Packet => CONTENT_PACKET,
+        Content::Stream | Content::Text => "text/plain; charset=utf-8",
     };
-    let metered = answer.own_header(METERED).and_then(|value| value.parse::<u64>().ok());
+    let metered = answer.metered();
     let body = answer.read(ANSWER_TIMEOUT).await;
     forwarding.answered(!matches!(&body, Err(error) if error.is_timeout()));
     if status == Status::Stored && parcel.packet.recipient() != target.node {
@@ -210,7 +208,7 @@ async fn pass_back(
 
 /// Counts a packet that the agent has stored.
 fn post(node: &Node, agent: Address, forwarding: &Forwarding, parcel: &Parcel, verdict: Carried) {
-    let again = node.peers.seen.lock().unwrap_or_else(PoisonError::into_inner).again(agent, parcel.packet.as_bytes());
+    let again = node.peers.seen.again(agent, parcel.packet.as_bytes());
     let (bytes, disputed) = match verdict {
         Carried::Agreed(bytes) => (bytes, false),
         Carried::Disputed(bytes) => {
@@ -280,13 +278,10 @@ fn pipe(node: &Arc<Node>, answer: Answer, agent: &Arc<Agent>, target: &Target) -
         counter: RelayCounter::new(),
         _place: place,
     };
-    let mut response = Response::new(Body::from_stream(chunks(piped, answer)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_STREAM));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(streaming::answer(chunks(piped, answer)))
 }
 
-fn chunks(mut piped: Piped, mut answer: Answer) -> impl Stream<Item = Result<Bytes, EgressError>> {
+fn chunks(mut piped: Piped, mut answer: Answer) -> impl Stream<Item = Result<Bytes, BrokenOff>> {
     async_stream::stream! {
         loop {
             let chunk = tokio::select! {
@@ -304,7 +299,7 @@ fn chunks(mut piped: Piped, mut answer: Answer) -> impl Stream<Item = Result<Byt
                 }
                 Err(error) => {
                     piped.node.metrics.egress_failures.of(error.cause()).increment(1);
-                    yield Err(error);
+                    yield Err(BrokenOff);
                     return;
                 }
             }

@@ -1,7 +1,8 @@
 //! The public surface, in the order of a request: `serve` accepts connections, `places` bounds them and `sockets` finds
 //! those that are gone, `body` reads what comes, `surface` looks at the address and nothing else, then one of `commands`
 //! (own address), `deposit` (a customer's wallet) or `forward` (anything else).
-//! `subscribe` is the stream that a subscription is answered with, `answer` how answers look, `reason` why one is not
+//! `subscribe` is the stream that a subscription is answered with, `streaming` how streams are written, `answer` how other
+//! answers look, `reason` why one is not
 //! served.
 
 pub(crate) mod answer;
@@ -13,5 +14,6 @@ pub(crate) mod places;
 pub(crate) mod reason;
 pub(crate) mod serve;
 mod sockets;
+pub(crate) mod streaming;
 pub(crate) mod subscribe;
 pub(crate) mod surface;

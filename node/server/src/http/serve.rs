@@ -4,10 +4,23 @@
 //! behind them, and relays keep connections open. It would bring floods of its own, and a way to hold a stream for ever that
 //! no socket shows.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    task::Poll,
+    time::Duration,
+};
 
 use axum::body::Body;
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::Service};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -15,6 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     places::{Guest, Places},
     sockets::{self, Watched},
+    streaming::Streaming,
 };
 use crate::metrics::{Broken, Metrics};
 
@@ -81,22 +95,67 @@ where
     }
 }
 
-/// Serves one connection to its end. After `stop` the running request ends and no other begins.
+/// Serves one connection to its end.
 async fn converse<S>(http: &http1::Builder, stream: Watched, service: S, stop: CancellationToken) -> Result<(), Broken>
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
 {
-    let connection = http.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    // In a box, so that nothing of it stays when a stream takes the connection over.
+    match Box::pin(talk(http, stream, service, stop)).await? {
+        Some((streaming, stream)) => streaming.run(stream).await,
+        None => Ok(()),
+    }
+}
+
+/// Answers requests until the connection ends, or until a stream takes it over. After `stop` the running request ends and no
+/// other begins.
+async fn talk<S>(
+    http: &http1::Builder,
+    stream: Watched,
+    service: S,
+    stop: CancellationToken,
+) -> Result<Option<(Streaming, Watched)>, Broken>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let taken_over: Arc<Mutex<Option<Streaming>>> = Arc::default();
+    let slot = Arc::clone(&taken_over);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (version, slot) = (request.version(), Arc::clone(&slot));
+        let answering = service.call(request);
+        async move {
+            let mut response = answering.await?;
+            match Streaming::of(&mut response, version) {
+                None => Ok::<_, Infallible>(response),
+                Some(streaming) => {
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(streaming);
+                    // HTTP hears no more of this: whoever polls it looks into the slot next.
+                    std::future::pending().await
+                }
+            }
         }
-    };
-    ended.map_err(|error| Broken::of(&error))
+    });
+    let mut connection = http.serve_connection(TokioIo::new(stream), service);
+    let mut stopped = pin!(stop.cancelled());
+    let mut is_stopping = false;
+    let ended = poll_fn(|context| {
+        if !is_stopping && stopped.as_mut().poll(context).is_ready() {
+            is_stopping = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        let ended = Pin::new(&mut connection).poll(context);
+        match taken_over.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(streaming) => Poll::Ready(Ok(Some(streaming))),
+            None => ended.map_ok(|()| None),
+        }
+    });
+    match ended.await {
+        Ok(Some(streaming)) => Ok(Some((streaming, connection.into_parts().io.into_inner()))),
+        Ok(None) => Ok(None),
+        Err(error) => Err(Broken::of(&error)),
+    }
 }
 
 impl Broken {

@@ -10,16 +10,12 @@ mod fresh;
 mod listeners;
 mod progress;
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use alloy::primitives::Address;
-use axum::{
-    body::{Body, Bytes},
-    http::{HeaderValue, header},
-    response::Response,
-};
+use axum::{body::Bytes, response::Response};
 use futures_util::Stream;
-use minus_protocol::{Frame, Refusal, SessionKey, StreamSealer, headers::CONTENT_STREAM, random_bytes};
+use minus_protocol::{Frame, Refusal, SessionKey, StreamSealer, random_bytes};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 pub(crate) use self::{
@@ -31,6 +27,7 @@ use self::{
     listeners::Line,
     progress::{Bill, Progress},
 };
+use super::streaming::{self, BrokenOff};
 use crate::{
     clock,
     node::Node,
@@ -86,13 +83,10 @@ pub(crate) async fn open(node: &Arc<Node>, session: &SessionKey, wish: Wish) -> 
         is_behind: true,
         _place: place,
     };
-    let mut response = Response::new(Body::from_stream(events(subscription)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_STREAM));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(streaming::answer(events(subscription)))
 }
 
-fn events(mut subscription: Subscription) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn events(mut subscription: Subscription) -> impl Stream<Item = Result<Bytes, BrokenOff>> {
     async_stream::stream! {
         yield Ok(subscription.sealer.opening_event().into());
         let keep_alive = subscription.node.config.keep_alive;
@@ -115,7 +109,8 @@ fn events(mut subscription: Subscription) -> impl Stream<Item = Result<Bytes, In
             match subscription.progress.bill(caught_up, Instant::now()) {
                 Bill::No => {}
                 Bill::At(time) => look_again = Some(time),
-                Bill::Now => match subscription.bill().await {
+                // In a box, like every future that waits for the store: a stream is idle nearly always, and then has none.
+                Bill::Now => match Box::pin(subscription.bill()).await {
                     Ok(Billed::Statement(event)) => {
                         spoke_at = Instant::now();
                         yield Ok(event);
@@ -198,7 +193,7 @@ impl Subscription {
                 return Ok(Some(waiting));
             }
             if self.is_behind {
-                self.page = self.read().await?.into();
+                self.page = Box::pin(self.read()).await?.into();
                 self.is_behind = !self.page.is_empty();
                 continue;
             }

@@ -99,7 +99,8 @@ async fn handle(node: &Arc<Node>, guest: &Guest, request: Request<Incoming>) -> 
     let recipient = packet.recipient();
     tracing::debug!(%recipient, bytes = packet.len(), relayed = relay.is_some(), "packet");
     if recipient == node.address() {
-        return commands::obey(node, &packet, relay, resumed).await;
+        // In a box: it is large, and every request would be as large.
+        return Box::pin(commands::obey(node, &packet, relay, resumed)).await;
     }
     if resumed.is_some() && !node.view.is_known_node(recipient) {
         return Err(Reason::GetSubscribes.into());

@@ -138,7 +138,7 @@ pub(crate) struct Peers {
     pub(crate) booking: tokio::sync::Mutex<()>,
     /// Places for requests being forwarded.
     pub(crate) forwards: Semaphore,
-    pub(crate) seen: Mutex<Seen>,
+    pub(crate) seen: Seen,
 }
 
 impl std::fmt::Debug for Peers {
@@ -158,7 +158,7 @@ impl Peers {
             much_counted: Notify::new(),
             booking: tokio::sync::Mutex::default(),
             forwards: Semaphore::new(FORWARDS_MAX),
-            seen: Mutex::default(),
+            seen: Seen::default(),
         }
     }
 
@@ -228,7 +228,7 @@ pub(crate) async fn command(
     let key = SealingKey::from_affine(record.sealing_key.0, record.sealing_key.1).map_err(|_| PeerError::SealingKey)?;
     let packet = seal(&outgoing, peer, &key, &node.key.signer, &node.routing_domain).map_err(|_| PeerError::Sealing)?;
     let endpoint = node.egress.endpoint(&record.endpoint)?;
-    let answer = node.egress.post(&endpoint, None, packet.into_bytes(), ANSWER_TIMEOUT).await?;
+    let answer = node.egress.post(&endpoint, None, &packet, ANSWER_TIMEOUT).await?;
     let status = answer.status().as_u16();
     let bytes = answer.read(ANSWER_TIMEOUT).await?;
     match open_reply(&session, &bytes) {

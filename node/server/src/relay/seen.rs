@@ -4,6 +4,7 @@
 use std::{
     collections::{HashSet, VecDeque, hash_map::RandomState},
     hash::BuildHasher,
+    sync::{Mutex, PoisonError},
 };
 
 use alloy::primitives::Address;
@@ -15,22 +16,29 @@ const SEEN_MAX: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     key: RandomState,
+    window: Mutex<Window>,
+}
+
+#[derive(Debug, Default)]
+struct Window {
     order: VecDeque<u64>,
     hashes: HashSet<u64>,
 }
 
 impl Seen {
     /// Notes a packet at an agent. True when it was noted before.
-    pub(crate) fn again(&mut self, agent: Address, packet: &[u8]) -> bool {
+    pub(crate) fn again(&self, agent: Address, packet: &[u8]) -> bool {
+        // A large packet takes a while to hash, and nobody else has to wait for it.
         let hash = self.key.hash_one((agent, packet));
-        if !self.hashes.insert(hash) {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if !window.hashes.insert(hash) {
             return true;
         }
-        self.order.push_back(hash);
-        if self.order.len() > SEEN_MAX
-            && let Some(oldest) = self.order.pop_front()
+        window.order.push_back(hash);
+        if window.order.len() > SEEN_MAX
+            && let Some(oldest) = window.order.pop_front()
         {
-            self.hashes.remove(&oldest);
+            window.hashes.remove(&oldest);
         }
         false
     }
@@ -43,7 +51,7 @@ mod tests {
     #[test]
     fn remembers_so_many_and_per_agent() {
         let (one, other) = (Address::repeat_byte(1), Address::repeat_byte(2));
-        let mut seen = Seen::default();
+        let seen = Seen::default();
         assert!(!seen.again(one, b"a"));
         assert!(seen.again(one, b"a"));
         assert!(!seen.again(other, b"a"));
@@ -51,6 +59,7 @@ mod tests {
             seen.again(one, &number.to_be_bytes());
         }
         assert!(!seen.again(one, b"a"), "forgotten");
-        assert_eq!((seen.order.len(), seen.hashes.len()), (SEEN_MAX, SEEN_MAX));
+        let window = seen.window.lock().expect("not poisoned");
+        assert_eq!((window.order.len(), window.hashes.len()), (SEEN_MAX, SEEN_MAX));
     }
 }
