@@ -29,6 +29,7 @@ use crate::api::{ClaimProgress, ErrorAnswer, Health, Status};
 use crate::clock::now_s;
 use crate::engine::Watch;
 use crate::plan::Policy;
+use crate::reports::GasKey;
 use crate::sender::Sender;
 use crate::store::StoreError;
 
@@ -114,8 +115,8 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Health>) {
     if let Some(trouble) = sight.trouble {
         reasons.push(trouble);
     }
-    if sight.looked_at != 0 && sight.gas_balance < GAS_BALANCE_MIN_WEI {
-        reasons.push(format!("the gas key {} has only {} wei", admin.sender.key.address(), sight.gas_balance));
+    for key in sight.gas_keys.iter().filter(|key| key.balance < GAS_BALANCE_MIN_WEI) {
+        reasons.push(format!("the gas key {} has only {} wei", key.address, key.balance));
     }
     let ok = reasons.is_empty();
     let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -134,8 +135,8 @@ async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Status>, AdminEr
     Ok(Json(Status {
         chain_id: deployment.chain_id,
         escrow: deployment.escrow,
-        gas_key: sender.key.address(),
-        gas_balance_wei: sight.gas_balance.to_string(),
+        gas_keys: sight.gas_keys.iter().map(GasKey::from).collect(),
+        endpoints: sight.endpoints,
         payees: admin.payees.clone(),
         head: sight.head.number,
         trouble: sight.trouble,

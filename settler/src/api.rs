@@ -7,7 +7,9 @@ use alloy::primitives::{Address, B256};
 use minus_bindings::Amount;
 use serde::{Deserialize, Serialize};
 
+use crate::chain::EndpointLine;
 use crate::check::Refusal;
+use crate::reports::GasKey;
 use crate::store::{Hold, Reason, TransactionState, VoucherState};
 
 /// Body of `POST /vouchers`. Rows are parsed one by one, so that a malformed one stops no other (law 5).
@@ -124,10 +126,10 @@ pub struct Status {
     pub chain_id: u64,
     /// Which escrow.
     pub escrow: Address,
-    /// The gas key's address.
-    pub gas_key: Address,
-    /// Its balance when last read, wei, decimal.
-    pub gas_balance_wei: String,
+    /// The gas keys.
+    pub gas_keys: Vec<GasKey>,
+    /// The chain's endpoints.
+    pub endpoints: Vec<EndpointLine>,
     /// Whose vouchers are taken.
     pub payees: Vec<Address>,
     /// The last block seen; 0 before the first.

@@ -60,6 +60,8 @@ fn as_voucher(open: OpenCharge, view: LaneView) -> OpenVoucher {
         asked: open.asked,
         held: open.held,
         closing_claimed_at: open.charged_at,
+        failures: 0,
+        exposed: false,
         view,
     }
 }

@@ -11,7 +11,14 @@ use minus_bindings::{Amount, Deployment, DeploymentError};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::plan::{Policy, ROWS_MAX};
+use crate::chunks::ROWS_OF_A_TRANSACTION_MAX;
+use crate::fees::FeePolicy;
+use crate::pace::WATCH_BLOCKS;
+use crate::plan::Policy;
+
+const WEI_PER_GWEI: u128 = 1_000_000_000;
+/// Each look asks for the balance and the nonce of all of them.
+const KEYS_MAX: usize = 16;
 
 /// Everything `settler run` needs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,7 +32,9 @@ pub struct Config {
     pub rpc_quorum: usize,
     /// Key file of the gas key, which pays for transactions and should own nothing else.
     pub gas_keystore: PathBuf,
-    /// File with its password; else `SETTLER_PASSWORD`, else the terminal.
+    /// More gas keys: all of them are used at once, and one that is out of gas or stuck stops no other.
+    pub gas_keystores: Vec<PathBuf>,
+    /// File with their password; else `SETTLER_PASSWORD`, else the terminal.
     pub gas_password_file: Option<PathBuf>,
     /// The intent log.
     pub database: String,
@@ -42,12 +51,15 @@ pub struct Config {
     /// A voucher that waited this long needs to be worth its gas only once.
     #[serde(with = "humantime_serde")]
     pub age_max: Duration,
-    /// A lane under notice is claimed this long before the notice ends, whatever it is worth.
+    /// When one payer owes more tokens than this, all that it owes is claimed; 0 for no limit.
+    pub exposure_max: String,
+    /// A lane under notice is claimed this long before the notice ends, whatever it is worth; earlier if this chain
+    /// needs longer.
     #[serde(with = "humantime_serde")]
     pub thaw_margin: Duration,
-    /// Rows of one transaction.
+    /// Rows of one transaction at most; so many as fill their part of a block, if that is less.
     pub rows_per_batch: u64,
-    /// The most to pay, 10^-9 of the native coin per gas. Never exceeded, not even for a lane that closes.
+    /// The most to pay, 10^-9 of the native coin per gas. Exceeded only for a lane that closes, up to its value.
     pub fee_cap_gwei: u64,
     /// Of that, the most to pay a block's builder.
     pub tip_cap_gwei: u64,
@@ -76,6 +88,7 @@ impl Default for Config {
             rpc_urls: Vec::new(),
             rpc_quorum: 0,
             gas_keystore: PathBuf::from("gas-key.json"),
+            gas_keystores: Vec::new(),
             gas_password_file: None,
             database: "sqlite:settler.db".into(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7_300)),
@@ -84,8 +97,9 @@ impl Default for Config {
             value_over_gas: 10,
             native_coin_price: "3000".into(),
             age_max: Duration::from_secs(7 * 86_400),
+            exposure_max: "0".into(),
             thaw_margin: Duration::from_secs(12 * 3_600),
-            rows_per_batch: 250,
+            rows_per_batch: ROWS_OF_A_TRANSACTION_MAX,
             fee_cap_gwei: 200,
             tip_cap_gwei: 10,
             confirmations: 2,
@@ -137,6 +151,7 @@ const FIELDS: &[&str] = &[
     "rpc_urls",
     "rpc_quorum",
     "gas_keystore",
+    "gas_keystores",
     "gas_password_file",
     "database",
     "listen",
@@ -145,6 +160,7 @@ const FIELDS: &[&str] = &[
     "value_over_gas",
     "native_coin_price",
     "age_max",
+    "exposure_max",
     "thaw_margin",
     "rows_per_batch",
     "fee_cap_gwei",
@@ -190,23 +206,26 @@ impl Config {
         if self.payees.is_empty() {
             return Err(value("payees", "name at least one operator to collect for".into()));
         }
-        if self.rows_per_batch == 0 || self.rows_per_batch > ROWS_MAX {
-            return Err(value("rows_per_batch", format!("between 1 and {ROWS_MAX}, which fit one transaction")));
+        let rows_max = ROWS_OF_A_TRANSACTION_MAX;
+        if self.rows_per_batch == 0 || self.rows_per_batch > rows_max {
+            return Err(value("rows_per_batch", format!("between 1 and {rows_max}, which fit one transaction")));
         }
-        if self.confirmations == 0 || self.confirmations > crate::engine::WATCH_BLOCKS {
-            let most = crate::engine::WATCH_BLOCKS;
-            return Err(value("confirmations", format!("between 1 and {most}")));
+        if self.confirmations == 0 || self.confirmations > WATCH_BLOCKS {
+            return Err(value("confirmations", format!("between 1 and {WATCH_BLOCKS}")));
         }
         if self.explorer_url.as_ref().is_some_and(|url| !["http", "https"].contains(&url.scheme())) {
             return Err(value("explorer_url", "begins with http:// or https://".into()));
         }
         let native_coin_price =
             self.native_coin_price.parse::<Amount>().map_err(|error| value("native_coin_price", error.to_string()))?;
+        let exposure_max =
+            self.exposure_max.parse::<Amount>().map_err(|error| value("exposure_max", error.to_string()))?;
         Ok(Policy {
             value_over_gas: self.value_over_gas,
             native_coin_price,
             age_max_s: self.age_max.as_secs(),
             thaw_margin_s: self.thaw_margin.as_secs(),
+            exposure_max: (!exposure_max.is_zero()).then_some(exposure_max),
             rows_max: self.rows_per_batch,
         })
     }
@@ -217,17 +236,35 @@ impl Config {
         if self.rpc_quorum == 0 { self.rpc_urls.len() / 2 + 1 } else { self.rpc_quorum }
     }
 
-    /// The most to pay a block's builder, wei per gas.
+    /// What to pay.
     #[must_use]
-    pub fn tip_cap(&self) -> u128 {
-        u128::from(self.tip_cap_gwei) * 1_000_000_000
+    pub fn fees(&self, policy: &Policy) -> FeePolicy {
+        FeePolicy {
+            cap: u128::from(self.fee_cap_gwei) * WEI_PER_GWEI,
+            tip_cap: u128::from(self.tip_cap_gwei) * WEI_PER_GWEI,
+            native_coin_price: policy.native_coin_price,
+        }
     }
 
-    /// The most to pay, wei per gas.
+    /// All key files.
     #[must_use]
-    pub fn fee_cap(&self) -> u128 {
-        u128::from(self.fee_cap_gwei) * 1_000_000_000
+    pub fn keystores(&self) -> Vec<PathBuf> {
+        std::iter::once(&self.gas_keystore).chain(&self.gas_keystores).cloned().collect()
     }
+}
+
+/// Each gas key has nonces of its own, so it must not be there twice.
+///
+/// # Errors
+/// When one is, or there is none.
+pub fn check_keys(keys: &[Address]) -> Result<(), ConfigError> {
+    let problem = match keys.iter().enumerate().find(|(index, key)| keys[..*index].contains(key)) {
+        Some((_, key)) => format!("{key} is there twice"),
+        None if keys.is_empty() => "none is there".into(),
+        None if keys.len() > KEYS_MAX => format!("more than {KEYS_MAX}"),
+        None => return Ok(()),
+    };
+    Err(ConfigError::Value { field: "gas_keystores", problem })
 }
 
 /// Reads a deployments file.
@@ -271,7 +308,7 @@ mod tests {
             Config { payees: vec![], ..usable() },
             Config { rpc_quorum: 2, ..usable() },
             Config { rows_per_batch: 0, ..usable() },
-            Config { rows_per_batch: ROWS_MAX + 1, ..usable() },
+            Config { rows_per_batch: ROWS_OF_A_TRANSACTION_MAX + 1, ..usable() },
             Config { confirmations: 0, ..usable() },
             Config { native_coin_price: "many".into(), ..usable() },
             Config { explorer_url: Some("javascript:alert(1)".parse().unwrap()), ..usable() },
@@ -320,6 +357,14 @@ mod tests {
         let readme = include_str!("../README.md");
         let sample = readme.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         assert!(with(sample).policy().is_ok());
+    }
+
+    #[test]
+    fn refuses_a_gas_key_that_is_there_twice() {
+        let (one, other) = (Address::repeat_byte(1), Address::repeat_byte(2));
+        assert!(check_keys(&[one, other]).is_ok());
+        assert!(check_keys(&[one, other, one]).is_err());
+        assert!(check_keys(&[]).is_err());
     }
 
     #[test]

@@ -2,37 +2,30 @@
 //! knows between two looks stands in the log and on the chain, so a start is a look like any other, except that what is
 //! stored is sent again.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use alloy::eips::BlockId;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::{ChainError, EndpointLine, Head, LaneQuestion};
-use crate::charging::{self, Standing};
+use crate::chain::{EndpointLine, Head, LaneQuestion};
 use crate::clock::now_s;
-use crate::fees::{TIP_BLOCKS, TIP_PERCENTILES, tips};
-use crate::plan::{Batch, Market, Policy, plan};
-use crate::sender::{Moment, Order, SendError, Sender};
-use crate::simulate::{Simulated, simulate};
-use crate::store::{Hold, Instrument, LaneView, OpenVoucher};
+use crate::fees::{TIP_BLOCKS, TIP_PERCENTILES, Tips, tips};
+use crate::pace::{Pace, Road};
+use crate::plan::{Market, Policy, ROW_GAS_USUAL};
+use crate::sender::{KeySight, Moment, SendError, Sender};
+use crate::store::{LaneView, OpenVoucher};
 
-/// How deep a reorganisation is undone: beyond this, only a restart compares the log with the chain.
-pub const WATCH_BLOCKS: u64 = 64;
-/// Transactions of the gas key under way at once: nodes keep no more than about sixteen of one account.
-const UNDER_WAY_MAX: usize = 8;
-/// Waiting vouchers looked at in one plan. More than these wait for the next, the urgent ones first.
-const PLAN_MAX: u32 = 50_000;
 /// Lanes read from the chain in one look, so that a look ends: three dozen calls.
 const REFRESH_MAX: u32 = 6_000;
 /// Lanes at rest that a start compares with the chain.
 const RECONCILE_MAX: u32 = 1_000;
-/// Charges looked at in one look, which reads three records of each. More than these wait for the next look.
-const CHARGES_MAX: u32 = 256;
-/// How long vouchers wait that simulation refused. Far below any thaw margin.
-const RETRY_AFTER_S: u64 = 300;
+/// The chain's pace is measured over so many blocks,
+const MEASURE_BLOCKS: u64 = 128;
+/// and anew after so many.
+const MEASURE_EVERY_BLOCKS: u64 = 32;
 /// The longest pause while the chain or the disk is down.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -41,8 +34,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 pub struct Sight {
     /// The last block.
     pub head: Head,
-    /// What the gas key can pay, wei.
-    pub gas_balance: u128,
+    /// The gas keys.
+    pub gas_keys: Vec<KeySight>,
+    /// How fast the chain is.
+    pub pace: Pace,
+    /// What other people pay builders; none before the first look.
+    pub tips: Option<Tips>,
+    /// How long before a notice ends its lane is claimed: the operator's wish, or more if this chain needs more, seconds.
+    pub thaw_margin_s: u64,
     /// What is to be said of each endpoint.
     pub endpoints: Vec<EndpointLine>,
     /// When a look last succeeded, unix seconds; 0 when none has.
@@ -73,7 +72,7 @@ impl Watch {
 
 /// How the loop goes about it.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct Rhythm {
     /// How often to look at the chain.
     pub poll_interval: Duration,
     /// How old the view of a waiting lane may get.
@@ -83,10 +82,17 @@ pub struct Pace {
 /// The loop.
 #[derive(Debug)]
 pub struct Engine {
-    sender: Arc<Sender>,
+    pub(crate) sender: Arc<Sender>,
     watch: Arc<Watch>,
-    policy: Policy,
+    pub(crate) policy: Policy,
+    rhythm: Rhythm,
+    /// Rows of one transaction at most.
+    pub(crate) rows_max: usize,
+    /// What a row used lately.
+    pub(crate) row_gas: u64,
     pace: Pace,
+    /// The block at which that was measured.
+    pace_of: u64,
     first: bool,
     reconciled: bool,
     watched: Head,
@@ -95,17 +101,30 @@ pub struct Engine {
 impl Engine {
     /// Ready to run.
     #[must_use]
-    pub fn new(sender: Arc<Sender>, watch: Arc<Watch>, policy: Policy, pace: Pace) -> Self {
-        Self { sender, watch, policy, pace, first: true, reconciled: false, watched: Head::default() }
+    pub fn new(sender: Arc<Sender>, watch: Arc<Watch>, policy: Policy, rhythm: Rhythm) -> Self {
+        let rows_max = usize::try_from(policy.rows_max).unwrap_or(usize::MAX).max(1);
+        Self {
+            sender,
+            watch,
+            policy,
+            rhythm,
+            rows_max,
+            row_gas: ROW_GAS_USUAL,
+            pace: Pace::default(),
+            pace_of: 0,
+            first: true,
+            reconciled: false,
+            watched: Head::default(),
+        }
     }
 
     /// Looks at the chain until told to stop. Trouble makes it slower, never stops it.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut pause = self.pace.poll_interval;
+        let mut pause = self.rhythm.poll_interval;
         loop {
             match self.look().await {
                 Ok(()) => {
-                    pause = self.pace.poll_interval;
+                    pause = self.rhythm.poll_interval;
                     self.watch.update(|sight| {
                         sight.trouble = None;
                         sight.looked_at = now_s();
@@ -114,7 +133,7 @@ impl Engine {
                 Err(error) => {
                     tracing::warn!(%error, "a look at the chain failed");
                     self.sender.metrics.failed_looks.increment(1);
-                    pause = (pause * 2).min(PAUSE_MAX.max(self.pace.poll_interval));
+                    pause = (pause * 2).min(PAUSE_MAX.max(self.rhythm.poll_interval));
                     self.watch.update(|sight| sight.trouble = Some(error.to_string()));
                 }
             }
@@ -139,40 +158,84 @@ impl Engine {
         self.charge(&moment).await
     }
 
-    async fn moment(&self) -> Result<Moment, SendError> {
-        let sender = &self.sender;
-        let account = sender.key.address();
+    async fn moment(&mut self) -> Result<Moment, SendError> {
+        let sender = self.sender.clone();
         let head = sender.chain.head().await?;
-        let gas_balance = sender.chain.balance(account, &head).await?;
+        let mut keys = Vec::with_capacity(sender.keys.len());
+        for key in &sender.keys {
+            let address = key.address();
+            let (balance, transaction_count) =
+                tokio::try_join!(sender.chain.balance(address, &head), sender.chain.transaction_count(address, &head))?;
+            keys.push(KeySight { address, balance, transaction_count });
+        }
+        self.measure(&head).await;
+        let history = sender.chain.tips(TIP_BLOCKS, &TIP_PERCENTILES).await.unwrap_or_default();
+        let tips = tips(&history, sender.fees.tip_cap);
+        let endpoints = sender.chain.endpoint_lines();
+        sender.metrics.saw(head.number, &keys);
         self.watch.update(|sight| {
             sight.head = head;
-            sight.gas_balance = gas_balance;
+            sight.gas_keys = keys.clone();
+            sight.pace = self.pace;
+            sight.tips = Some(tips);
+            sight.endpoints = endpoints;
         });
-        let history = sender.chain.tips(TIP_BLOCKS, &TIP_PERCENTILES).await.unwrap_or_default();
-        sender.metrics.saw(head.number, gas_balance);
-        Ok(Moment {
-            head,
-            tips: tips(&history, sender.tip_cap),
-            transaction_count: sender.chain.transaction_count(account, &head).await?,
-            // Whichever clock is ahead: to claim a closing lane too early costs nothing.
-            now: now_s().max(head.timestamp),
-            first: self.first,
-        })
+        // Whichever clock is ahead: to claim a closing lane too early costs nothing.
+        let now = now_s().max(head.timestamp);
+        Ok(Moment { head, tips, pace: self.pace, keys, now, first: self.first })
+    }
+
+    /// How fast the chain is, anew now and then. A failure leaves what is known.
+    async fn measure(&mut self, head: &Head) {
+        if self.pace_of != 0 && head.number.abs_diff(self.pace_of) < MEASURE_EVERY_BLOCKS {
+            return;
+        }
+        let from = head.number.saturating_sub(MEASURE_BLOCKS);
+        if let Ok(then) = self.sender.chain.block_time(from).await
+            && from > 0
+        {
+            self.pace = Pace::measured(head.number - from, head.timestamp.saturating_sub(then));
+            self.pace_of = head.number;
+        }
     }
 
     async fn follow(&mut self, moment: &Moment) -> Result<(), SendError> {
         let sender = &self.sender;
-        if moment.head.hash != self.watched.hash {
-            let from = moment.head.number.saturating_sub(WATCH_BLOCKS);
-            for ended in sender.store.ended_since(sender.key.address(), from).await? {
-                sender.watch(&ended).await?;
+        let mut is_clear = true;
+        if self.was_reorganised(moment).await? {
+            let from = moment.head.number.saturating_sub(moment.pace.watch_blocks());
+            for key in &moment.keys {
+                for ended in sender.store.ended_since(key.address, from).await? {
+                    is_clear &= sender.watch(&ended).await?;
+                }
             }
+        }
+        if is_clear {
             self.watched = moment.head;
         }
-        for live in sender.store.live(sender.key.address()).await? {
-            sender.follow(&live, moment).await?;
+        for (key, sight) in moment.keys.iter().enumerate() {
+            let live = sender.store.live(sight.address).await?;
+            let mut follows = FuturesUnordered::new();
+            for live in &live {
+                follows.push(sender.follow(live, key, moment));
+            }
+            while let Some(ended) = follows.next().await {
+                ended?;
+            }
         }
         Ok(())
+    }
+
+    /// Is the block that was last looked at no longer one of this chain's? After a start nobody knows.
+    async fn was_reorganised(&self, moment: &Moment) -> Result<bool, SendError> {
+        let Head { number, hash, .. } = self.watched;
+        if hash == moment.head.hash {
+            return Ok(false);
+        }
+        if self.watched == Head::default() || number >= moment.head.number {
+            return Ok(true);
+        }
+        Ok(self.sender.chain.block_hash(number).await? != hash)
     }
 
     /// Compares lanes at rest with the chain: after a restored backup or a very deep reorganisation it may have paid
@@ -194,7 +257,7 @@ impl Engine {
     async fn refresh(&self, moment: &Moment) -> Result<(), SendError> {
         let sender = &self.sender;
         let now = now_s();
-        let seen_before = now.saturating_sub(self.pace.lane_refresh.as_secs());
+        let seen_before = now.saturating_sub(self.rhythm.lane_refresh.as_secs());
         let stale = sender.store.stale_views(seen_before, now, REFRESH_MAX).await?;
         if stale.is_empty() {
             return Ok(());
@@ -209,114 +272,29 @@ impl Engine {
         Ok(sender.store.put_views(&views, now_s()).await?)
     }
 
-    async fn claim(&self, moment: &Moment) -> Result<(), SendError> {
-        let sender = &self.sender;
-        let open = sender.store.open_vouchers(PLAN_MAX).await?;
-        if open.is_empty() {
-            return Ok(());
-        }
-        let fee_per_gas = moment.head.base_fee.saturating_add(moment.tips.usual);
-        let market = Market { fee_per_gas, above_cap: fee_per_gas > sender.fee_cap };
-        let plan = plan(&open, &self.policy, market, moment.now);
-
-        self.settle(&open, &plan.holds, moment).await?;
-        sender.store.hold(&changed(&open, &plan.holds), 0).await?;
-        for batch in &plan.batches {
-            match self.claim_batch(Instrument::Voucher, batch, moment).await? {
-                Some(refused) => sender.store.hold(&refused, moment.now.saturating_add(RETRY_AFTER_S)).await?,
-                None => break,
-            }
-        }
-        Ok(())
-    }
-
-    /// Charges by the same policy, in transactions of their own: what a mandate does not bear must not be a reason to
-    /// wait with vouchers (law 5). Lanes are read anew each time; there are few, and what is chargeable grows by the second.
-    async fn charge(&self, moment: &Moment) -> Result<(), SendError> {
-        let sender = &self.sender;
-        sender.metrics.charges.set(u32::try_from(sender.store.charges().await?).unwrap_or(u32::MAX));
-        let open = sender.store.open_charges(CHARGES_MAX).await?;
-        if open.is_empty() {
-            return Ok(());
-        }
-        let mut charges = Vec::with_capacity(open.len());
-        for standing in charging::read(sender, open, moment).await? {
-            match standing {
-                Standing::Paid { id, paid } => sender.store.charge_is_paid(id, paid).await?,
-                Standing::Open(charge) => charges.push(*charge),
-            }
-        }
-        let open = charges;
-        let fee_per_gas = moment.head.base_fee.saturating_add(moment.tips.usual);
-        let plan =
-            plan(&open, &self.policy, Market { fee_per_gas, above_cap: fee_per_gas > sender.fee_cap }, moment.now);
-        sender.store.hold_charges(&changed(&open, &plan.holds), 0).await?;
-        for batch in &plan.batches {
-            match self.claim_batch(Instrument::Charge, batch, moment).await? {
-                Some(refused) => sender.store.hold_charges(&refused, moment.now.saturating_add(RETRY_AFTER_S)).await?,
-                None => break,
-            }
-        }
-        Ok(())
-    }
-
-    /// What the chain has paid without us is at its end once enough blocks say so.
-    async fn settle(&self, open: &[OpenVoucher], holds: &[(i64, Hold)], moment: &Moment) -> Result<(), SendError> {
-        let sender = &self.sender;
-        let settled: BTreeSet<i64> =
-            holds.iter().filter(|(_, hold)| *hold == Hold::Settled).map(|(id, _)| *id).collect();
-        let deep = (moment.head.number + 1).saturating_sub(sender.confirmations);
-        let settled: Vec<&OpenVoucher> = open.iter().filter(|open| settled.contains(&open.id)).collect();
-        let lanes: Vec<_> = settled.iter().map(|open| (open.voucher.payer, open.voucher.payee)).collect();
-        let paid = match sender.chain.lanes_paid(BlockId::number(deep), &lanes).await {
-            Ok(paid) => paid,
-            // Before the escrow's first block, or nodes that keep no old state: the next look shows it.
-            Err(ChainError::Answered(_) | ChainError::Nonsense(_) | ChainError::NoQuorum { .. }) => return Ok(()),
-            Err(error) => return Err(error.into()),
+    /// The policy with the margin that this chain needs now, if that is more than the operator's.
+    pub(crate) fn policy_now(&self, open: &[OpenVoucher], moment: &Moment) -> Policy {
+        let rows = u64::try_from(open.len()).unwrap_or(u64::MAX);
+        let road = Road {
+            backlog_blocks: rows.saturating_mul(self.row_gas).div_ceil(moment.head.gas_limit.max(1)),
+            confirmations: self.sender.confirmations,
+            slowest_inclusion: self.sender.inclusions.slowest(),
+            replace_after_blocks: self.sender.replace_after_blocks,
+            blind_s: (self.rhythm.lane_refresh + self.rhythm.poll_interval).as_secs(),
         };
-        for (open, paid) in settled.into_iter().zip(paid) {
-            if paid >= open.voucher.cumulative {
-                sender.store.settled_elsewhere(open.id).await?;
-            }
-        }
-        Ok(())
+        let needed = moment.pace.margin_s(road).min(self.sender.chain.notice_s());
+        let thaw_margin_s = self.policy.thaw_margin_s.max(needed);
+        self.watch.update(|sight| sight.thaw_margin_s = thaw_margin_s);
+        Policy { thaw_margin_s, ..self.policy }
     }
 
-    /// Sends what is worth its gas, and gives what is not. None when no more transactions may be under way.
-    async fn claim_batch(
-        &self,
-        instrument: Instrument,
-        batch: &Batch,
-        moment: &Moment,
-    ) -> Result<Option<Vec<(i64, Hold)>>, SendError> {
-        let sender = &self.sender;
-        let account = sender.key.address();
-        let live = sender.store.live(account).await?;
-        if live.len() >= UNDER_WAY_MAX {
-            return Ok(None);
-        }
-        let Simulated { rows, holds, gas_limit, .. } = simulate(&sender.chain, &moment.head, instrument, batch).await?;
-        if rows.is_empty() {
-            return Ok(Some(holds));
-        }
-        let from = moment.head.number.saturating_sub(WATCH_BLOCKS);
-        let held: BTreeSet<u64> = live
-            .iter()
-            .chain(&sender.store.ended_since(account, from).await?)
-            .map(|transaction| transaction.nonce)
-            .collect();
-        let nonce = crate::fees::next_nonce(moment.transaction_count, &held);
-        sender.claim(Order { instrument, payee: batch.payee, rows, gas_limit }, nonce, moment).await?;
-        Ok(Some(holds))
+    /// What gas costs now.
+    pub(crate) fn market(&self, moment: &Moment) -> Market {
+        let fee_per_gas = moment.head.base_fee.saturating_add(moment.tips.usual);
+        Market { fee_per_gas, above_cap: fee_per_gas > self.sender.fees.cap }
     }
 }
 
 fn question(open: &OpenVoucher) -> LaneQuestion {
     LaneQuestion { payer: open.voucher.payer, payee: open.voucher.payee, signer: open.signer }
-}
-
-/// The holds that the log does not know yet.
-fn changed(open: &[OpenVoucher], holds: &[(i64, Hold)]) -> Vec<(i64, Hold)> {
-    let before: HashMap<i64, Option<Hold>> = open.iter().map(|open| (open.id, open.held)).collect();
-    holds.iter().filter(|(id, hold)| before.get(id) != Some(&Some(*hold))).copied().collect()
 }

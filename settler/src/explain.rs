@@ -150,6 +150,7 @@ mod tests {
             native_coin_price: "1000".parse().unwrap(),
             age_max_s: 1_000,
             thaw_margin_s: 100,
+            exposure_max: None,
             rows_max: 100,
         }
     }
@@ -166,6 +167,8 @@ mod tests {
             asked: false,
             held: None,
             closing_claimed_at: 0,
+            failures: 0,
+            exposed: false,
             view: LaneView { deposit: Amount::MAX, ..LaneView::default() },
         }
     }

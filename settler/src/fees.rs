@@ -3,6 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use minus_bindings::Amount;
+
+use crate::plan::WEI_PER_COIN;
+
 /// A replacement must offer at least a tenth more or nodes refuse it; a quarter more gets on faster.
 const RAISE_NUMERATOR: u128 = 5;
 const RAISE_DENOMINATOR: u128 = 4;
@@ -79,6 +83,94 @@ pub fn raise(previous: Fees, base_fee: u128, priority: u128, cap: u128) -> Optio
     (max >= least(previous.max) && tip >= least(previous.priority)).then_some(Fees { max, priority: tip })
 }
 
+/// What the operator allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeePolicy {
+    /// The most to pay, wei per gas, for whatever can wait.
+    pub cap: u128,
+    /// Of that, the most for a block's builder.
+    pub tip_cap: u128,
+    /// One native coin in tokens.
+    pub native_coin_price: Amount,
+}
+
+/// How much a transaction may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// Up to the cap.
+    Ordinary,
+    /// So much is lost if it comes too late: up to that, above the cap if it has to be; up to the cap in any case.
+    Closing(Amount),
+}
+
+/// What a transaction that waits too long carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stuck {
+    /// Nothing: it is there to use up its nonce.
+    Empty,
+    /// Rows that would move nothing any more.
+    Settled,
+    /// Rows that can wait, and what they would move.
+    Worth(Amount),
+    /// Rows of which one cannot wait, and what they would move.
+    Closing(Amount),
+    /// Rows that somebody asked for, whatever they are worth.
+    Wanted,
+}
+
+/// What to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Bid more.
+    Raise(Urgency),
+    /// Use up its nonce with a transfer of nothing, which is cheaper.
+    Cancel,
+}
+
+impl FeePolicy {
+    /// What so many tokens are in wei, rounded down.
+    #[must_use]
+    pub fn in_wei(&self, value: Amount) -> u128 {
+        let price = self.native_coin_price.base_units();
+        value.base_units().saturating_mul(WEI_PER_COIN).checked_div(price).unwrap_or(u128::MAX)
+    }
+
+    fn limits(&self, tips: Tips, urgency: Urgency, gas_limit: u64) -> (u128, u128) {
+        match urgency {
+            Urgency::Ordinary => (self.cap, tips.usual),
+            Urgency::Closing(value) => (self.cap.max(self.in_wei(value) / u128::from(gas_limit.max(1))), tips.urgent),
+        }
+    }
+
+    /// A first offer for a transaction of this gas limit.
+    #[must_use]
+    pub fn offer(&self, base_fee: u128, tips: Tips, urgency: Urgency, gas_limit: u64) -> Fees {
+        let (cap, tip) = self.limits(tips, urgency, gas_limit);
+        offer(base_fee, tip, cap)
+    }
+
+    /// A replacement's offer, if the cap leaves room for one.
+    #[must_use]
+    pub fn raise(&self, previous: Fees, base_fee: u128, tips: Tips, urgency: Urgency, gas_limit: u64) -> Option<Fees> {
+        let (cap, tip) = self.limits(tips, urgency, gas_limit);
+        raise(previous, base_fee, tip, cap)
+    }
+
+    /// What to do about a transaction that waits too long.
+    #[must_use]
+    pub fn remedy(&self, stuck: Stuck, base_fee: u128, tips: Tips, gas_limit: u64) -> Remedy {
+        match stuck {
+            Stuck::Empty | Stuck::Wanted => Remedy::Raise(Urgency::Ordinary),
+            Stuck::Closing(value) => Remedy::Raise(Urgency::Closing(value)),
+            Stuck::Settled => Remedy::Cancel,
+            Stuck::Worth(value) => {
+                let cost = base_fee.saturating_add(tips.usual).saturating_mul(u128::from(gas_limit));
+                if self.in_wei(value) < cost { Remedy::Cancel } else { Remedy::Raise(Urgency::Ordinary) }
+            }
+        }
+    }
+}
+
 /// The lowest nonce from the chain's own count on that no transaction of ours holds: never a gap, never a second one.
 /// Transactions that have ended but that a reorganisation may bring back hold theirs too.
 #[must_use]
@@ -124,6 +216,7 @@ pub fn complaint(message: &str) -> Complaint {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -158,6 +251,43 @@ mod tests {
     fn a_raise_goes_up_to_the_cap_itself() {
         let fees = raise(Fees { max: 85, priority: 1 }, 95, 1, 100);
         assert_eq!(fees, Some(Fees { max: 100, priority: 3 }), "a quarter more would be 107; the market asks for 96");
+    }
+
+    #[test]
+    fn a_lane_that_closes_bids_up_to_its_value_and_never_above() {
+        let gwei = 1_000_000_000;
+        let policy = FeePolicy { cap: 10 * gwei, tip_cap: gwei, native_coin_price: "2000".parse().unwrap() };
+        let tips = Tips { calm: 1, usual: 2, urgent: 3 };
+        // 10 tokens are 5 million gwei; over 100,000 gas, 50 gwei each.
+        let closing = Urgency::Closing("10".parse().unwrap());
+        let of = |base_fee, urgency| policy.offer(base_fee, tips, urgency, 100_000);
+
+        assert_eq!(of(20 * gwei, Urgency::Ordinary), Fees { max: 10 * gwei, priority: 2 });
+        assert_eq!(of(20 * gwei, closing), Fees { max: 40 * gwei + 3, priority: 3 });
+        assert_eq!(of(40 * gwei, closing).max, 50 * gwei, "never above the value");
+        let dust = Urgency::Closing("0.000001".parse().unwrap());
+        assert_eq!(of(20 * gwei, dust).max, 10 * gwei, "within the cap a notice is worth any loss");
+        let bid = Fees { max: 45 * gwei, priority: 3 };
+        let raised = |urgency| policy.raise(bid, 60 * gwei, tips, urgency, 100_000);
+        assert_eq!(raised(closing), None, "an eighth more would be above the value");
+        assert_eq!(raised(Urgency::Closing("20".parse().unwrap())).unwrap().max, 100 * gwei);
+        assert_eq!(raised(Urgency::Ordinary), None);
+    }
+
+    #[test]
+    fn what_is_not_worth_it_any_more_is_cancelled() {
+        let gwei = 1_000_000_000;
+        let policy = FeePolicy { cap: 100 * gwei, tip_cap: gwei, native_coin_price: "2000".parse().unwrap() };
+        let remedy = |stuck| policy.remedy(stuck, 20 * gwei, Tips { calm: 0, usual: 0, urgent: 0 }, 100_000);
+        let worth = |text: &str| text.parse().unwrap();
+
+        assert_eq!(remedy(Stuck::Worth(worth("4"))), Remedy::Raise(Urgency::Ordinary), "2 million gwei of gas");
+        assert_eq!(remedy(Stuck::Worth(worth("3.999999"))), Remedy::Cancel);
+        assert_eq!(remedy(Stuck::Settled), Remedy::Cancel);
+        assert_eq!(remedy(Stuck::Wanted), Remedy::Raise(Urgency::Ordinary), "whatever it is worth");
+        assert_eq!(remedy(Stuck::Empty), Remedy::Raise(Urgency::Ordinary));
+        let closing = worth("0.000001");
+        assert_eq!(remedy(Stuck::Closing(closing)), Remedy::Raise(Urgency::Closing(closing)));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! The settler: an operator's service that turns the vouchers which its nodes collect into on-chain claims.
 //!
 //! A voucher, or a charge that a payer's mandate is to bear, comes in at [`intake`], is judged by [`check`] and recorded in the [`store`]. The [`engine`] looks at the
-//! chain, lets [`plan`] choose what is worth claiming, [`simulate`]s it, and hands it to the [`sender`], which stores
-//! the signed transaction before it sends it and follows it until enough blocks are on it. The operator looks on
+//! chain, lets [`plan`] choose what is worth claiming; [`claiming`] cuts it into batches that fill blocks, [`simulate`]s
+//! them, and hands them to the [`sender`], which stores the signed transactions before it sends them; [`follow`] looks
+//! after them until enough blocks are on them. The operator looks on
 //! through [`admin`]. Everything is an intent in the log before it is acted on; after a crash the chain decides what
 //! happened.
 //!
 //! - [`config`]: what the settler is told; [`keys`]: opening key files
-//! - [`charging`]: charges as the planner sees them; [`explain`]: why each voucher is claimed or waits
-//! - [`chain`]: what is asked of the chain; [`fees`]: what to offer for a transaction
+//! - [`charging`]: charges as the planner sees them; [`exposure`]: who owes too much; [`explain`]: why each voucher is claimed or waits
+//! - [`chain`]: what is asked of the chain; [`fees`]: what to offer for a transaction; [`pace`]: how fast the chain is,
+//!   and what follows from it; [`chunks`]: how much goes into one transaction
 //! - [`api`]: the JSON of both ports; [`reports`], [`earnings`], [`alarms`], [`csv`]: what the operator's page shows;
 //!   [`metrics`]: what Prometheus sees
 //! - [`cli`]: the commands of the binary; [`deploy`]: how one of them deploys a network; [`doctor`]: how one looks for
@@ -20,6 +22,8 @@ pub mod api;
 pub mod chain;
 pub mod charging;
 pub mod check;
+pub mod chunks;
+pub mod claiming;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -29,10 +33,13 @@ pub mod doctor;
 pub mod earnings;
 pub mod engine;
 pub mod explain;
+pub mod exposure;
 pub mod fees;
+pub mod follow;
 pub mod intake;
 pub mod keys;
 pub mod metrics;
+pub mod pace;
 pub mod plan;
 pub mod reports;
 pub mod sender;
@@ -57,7 +64,7 @@ pub enum StartError {
     /// The configuration.
     #[error("configuration: {0}")]
     Config(#[from] ConfigError),
-    /// The gas key.
+    /// A gas key.
     #[error("gas key: {0}")]
     Key(#[from] keys::KeyError),
     /// The chain.
@@ -102,8 +109,8 @@ pub struct Handle {
     pub addr: SocketAddr,
     /// Where the operator looks on.
     pub admin_addr: SocketAddr,
-    /// The gas key's address.
-    pub gas_key: Address,
+    /// The gas keys' addresses.
+    pub gas_keys: Vec<Address>,
     stop: CancellationToken,
     tasks: JoinSet<Result<(), std::io::Error>>,
     store: store::Store,
@@ -150,21 +157,22 @@ impl Drop for Handle {
     }
 }
 
-/// Starts a settler with the gas key from its key file.
+/// Starts a settler with the gas keys from their key files.
 ///
 /// # Errors
 /// When anything it needs is missing; then nothing runs.
 pub async fn spawn(config: Config) -> Result<Handle, StartError> {
-    let (keystore, password_file) = (config.gas_keystore.clone(), config.gas_password_file.clone());
-    let key = tokio::task::spawn_blocking(move || keys::open(&keystore, password_file.as_deref())).await??;
-    spawn_with_key(config, key).await
+    let (keystores, password_file) = (config.keystores(), config.gas_password_file.clone());
+    let open = move || keystores.iter().map(|keystore| keys::open(keystore, password_file.as_deref())).collect();
+    let keys: Result<Vec<_>, _> = tokio::task::spawn_blocking(open).await?;
+    spawn_with_keys(config, keys?).await
 }
 
-/// Starts a settler with a gas key that is open already.
+/// Starts a settler with gas keys that are open already.
 ///
 /// # Errors
 /// When anything it needs is missing; then nothing runs.
-pub async fn spawn_with_key(config: Config, key: PrivateKeySigner) -> Result<Handle, StartError> {
+pub async fn spawn_with_keys(config: Config, keys: Vec<PrivateKeySigner>) -> Result<Handle, StartError> {
     let policy = config.policy()?;
     let deployment = config::read_deployment(&config.deployment)?;
     let chain = chain::Chain::connect(&config.rpc_urls, config.quorum(), deployment).await?;
@@ -174,20 +182,21 @@ pub async fn spawn_with_key(config: Config, key: PrivateKeySigner) -> Result<Han
     let (intake_listener, addr) = listen(config.listen).await?;
     let (admin_listener, admin_addr) = listen(config.admin_listen).await?;
 
-    let gas_key = key.address();
+    let gas_keys: Vec<Address> = keys.iter().map(PrivateKeySigner::address).collect();
+    config::check_keys(&gas_keys)?;
     let sender = Arc::new(sender::Sender {
         chain,
         store: store.clone(),
-        key,
+        keys,
         metrics: metrics::Metrics::default(),
-        fee_cap: config.fee_cap(),
-        tip_cap: config.tip_cap(),
+        fees: config.fees(&policy),
         confirmations: config.confirmations,
         replace_after_blocks: config.replace_after_blocks,
+        inclusions: pace::Inclusions::default(),
     });
     let watch = Arc::new(engine::Watch::default());
-    let pace = engine::Pace { poll_interval: config.poll_interval, lane_refresh: config.lane_refresh };
-    let engine = engine::Engine::new(sender.clone(), watch.clone(), policy, pace);
+    let rhythm = engine::Rhythm { poll_interval: config.poll_interval, lane_refresh: config.lane_refresh };
+    let engine = engine::Engine::new(sender.clone(), watch.clone(), policy, rhythm);
     let admin = admin::Admin::new(sender.clone(), watch.clone(), &config, policy);
     let intake = intake::Intake::new(sender, watch, config.payees, config.lanes_max);
 
@@ -204,8 +213,8 @@ pub async fn spawn_with_key(config: Config, key: PrivateKeySigner) -> Result<Han
         let ended = stop.clone().cancelled_owned();
         tasks.spawn(axum::serve(listener, router).with_graceful_shutdown(ended).into_future());
     }
-    tracing::info!(%addr, %admin_addr, %gas_key, "settler is running");
-    Ok(Handle { addr, admin_addr, gas_key, stop, tasks, store })
+    tracing::info!(%addr, %admin_addr, ?gas_keys, "settler is running");
+    Ok(Handle { addr, admin_addr, gas_keys, stop, tasks, store })
 }
 
 async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

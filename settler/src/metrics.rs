@@ -6,6 +6,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use crate::alarms::AlarmKind;
 use crate::api::{IntakeResult, LogSummary};
 use crate::reports::Overview;
+use crate::sender::KeySight;
 
 const METADATA: Metadata<'static> = Metadata::new("settler", Level::INFO, Some("minus_settler"));
 
@@ -27,10 +28,11 @@ pub struct Metrics {
     pub confirmed: Counter,
     /// Transactions that reverted.
     pub reverted: Counter,
+    /// Transactions that were taken back.
+    pub cancelled: Counter,
     /// Transactions whose nonce a stranger used.
     pub lost: Counter,
     head: Gauge,
-    gas_balance: Gauge,
     /// Charges that are not paid in full.
     pub charges: Gauge,
 }
@@ -58,9 +60,10 @@ impl Default for Metrics {
         let reorganisations = counter("settler_reorganisations_total", "Claims that a reorganisation threw out.");
         let confirmed = counter("settler_claims_confirmed_total", "Claim transactions under enough blocks.");
         let reverted = counter("settler_claims_reverted_total", "Claim transactions that reverted.");
+        let cancelled =
+            counter("settler_claims_cancelled_total", "Claim transactions replaced by a transfer of nothing.");
         let lost = counter("settler_claims_lost_total", "Claim transactions whose nonce somebody else used.");
         let head = gauge("settler_head_block", "The last block seen.");
-        let gas_balance = gauge("settler_gas_balance_gwei", "What the gas key can pay, 10^-9 of the native coin.");
         let charges = gauge("settler_charges", "Charges by mandate that are not paid in full.");
         for (name, help) in [
             ("settler_vouchers", "Vouchers by state."),
@@ -68,6 +71,7 @@ impl Default for Metrics {
             ("settler_vouchers_at_risk", "Vouchers that the chain would not pay now: the unsecured exposure (law 12)."),
             ("settler_transactions", "Transactions by state."),
             ("settler_paid_base_units", "What all claims moved, token base units."),
+            ("settler_gas_balance_gwei", "What a gas key can pay, 10^-9 of the native coin."),
             ("settler_fees_gwei", "What all transactions cost, 10^-9 of the native coin."),
             (
                 "settler_exposure_base_units",
@@ -105,9 +109,9 @@ impl Default for Metrics {
             reorganisations,
             confirmed,
             reverted,
+            cancelled,
             lost,
             head,
-            gas_balance,
             charges,
         }
     }
@@ -127,10 +131,17 @@ impl Metrics {
         }
     }
 
-    /// Notes the last block and what the gas key has.
-    pub fn saw(&self, head: u64, gas_balance_wei: u128) {
+    /// Notes the last block and what the gas keys have.
+    pub fn saw(&self, head: u64, keys: &[KeySight]) {
         self.head.set(number(u128::from(head)));
-        self.gas_balance.set(number(gas_balance_wei / 1_000_000_000));
+        for key in keys {
+            let labels = vec![Label::new("key", key.address.to_string())];
+            self.gauge("settler_gas_balance_gwei", labels).set(number(key.balance / 1_000_000_000));
+        }
+    }
+
+    fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
+        self.recorder.register_gauge(&Key::from_parts(name, labels), &METADATA)
     }
 
     /// The text for Prometheus, with the log's counts as they are now and what else was seen a moment ago.
@@ -200,6 +211,8 @@ fn number(value: u128) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use alloy::primitives::Address;
+
     use super::*;
     use crate::alarms::{Alarm, Severity};
     use crate::check::Refusal;
@@ -208,7 +221,8 @@ mod tests {
     fn renders_counts_by_label() {
         let metrics = Metrics::default();
         metrics.took_in(&[IntakeResult::Recorded, IntakeResult::Refused { reason: Refusal::NotASigner }]);
-        metrics.saw(7, 2_000_000_000);
+        let key = KeySight { address: Address::ZERO, balance: 2_000_000_000, transaction_count: 0 };
+        metrics.saw(7, &[key]);
         let overview = Overview {
             alarms: vec![Alarm {
                 severity: Severity::Critical,
@@ -225,7 +239,7 @@ mod tests {
             "settler_intake_total{result=\"recorded\"} 1",
             "settler_intake_total{result=\"refused\"} 1",
             "settler_head_block 7",
-            "settler_gas_balance_gwei 2",
+            "settler_gas_balance_gwei{key=\"0x0000000000000000000000000000000000000000\"} 2",
             "settler_vouchers_at_risk 3",
             "settler_alarm{kind=\"gas_low\"} 1",
             "settler_alarm{kind=\"stale_chain\"} 0",

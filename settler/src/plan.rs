@@ -25,7 +25,7 @@ pub const ROWS_MAX: u64 = (TRANSACTION_GAS_MAX - BATCH_GAS) / ROW_GAS_MAX;
 /// so by a clock that was wrong, and does not wait.
 pub const RETRY_MAX_S: u64 = 3_600;
 /// Wei of one native coin.
-const WEI_PER_COIN: u128 = 1_000_000_000_000_000_000;
+pub const WEI_PER_COIN: u128 = 1_000_000_000_000_000_000;
 
 /// What the operator wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Policy {
     pub age_max_s: u64,
     /// How long before a notice ends its lane is claimed, whatever it is worth.
     pub thaw_margin_s: u64,
+    /// When one payer owes more than this, all that it owes is claimed, if that is worth its gas once.
+    pub exposure_max: Option<Amount>,
     /// Rows of one transaction, at most [`ROWS_MAX`].
     pub rows_max: u64,
 }
@@ -133,6 +135,9 @@ fn judge(open: &OpenVoucher, policy: &Policy, market: Market, now: u64) -> Judge
     if market.above_cap {
         return Judgement::Hold(Hold::NotWorthYet);
     }
+    if open.exposed && claimable.base_units() >= own_gas {
+        return Judgement::Must(Reason::Exposed);
+    }
     let aged = now.saturating_sub(open.recorded_at) >= policy.age_max_s;
     if aged && claimable.base_units() >= own_gas {
         return Judgement::Must(Reason::Aged);
@@ -167,7 +172,13 @@ impl Candidates<'_> {
         let rows: Vec<PlannedRow> = must
             .into_iter()
             .chain(may.into_iter().map(|open| (open, Reason::Worth)))
-            .map(|(open, reason)| PlannedRow { id: open.id, voucher: open.voucher, signer: open.signer, reason })
+            .map(|(open, reason)| PlannedRow {
+                id: open.id,
+                voucher: open.voucher,
+                signer: open.signer,
+                reason,
+                failures: open.failures,
+            })
             .collect();
         let rows_max = usize::try_from(policy.rows_max.clamp(1, ROWS_MAX)).unwrap_or(1);
         plan.batches.extend(rows.chunks(rows_max).map(|rows| Batch { payee, rows: rows.to_vec() }));

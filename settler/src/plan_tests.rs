@@ -23,6 +23,7 @@ fn policy() -> Policy {
         native_coin_price: "1000".parse().unwrap(),
         age_max_s: 1_000,
         thaw_margin_s: 100,
+        exposure_max: None,
         rows_max: ROWS_MAX,
     }
 }
@@ -38,6 +39,8 @@ fn voucher(id: i64, cumulative: u128) -> OpenVoucher {
         asked: false,
         held: None,
         closing_claimed_at: 0,
+        failures: 0,
+        exposed: false,
         view: LaneView { deposit: Amount::MAX, ..LaneView::default() },
     }
 }
@@ -248,4 +251,14 @@ fn absurd_fees_overflow_nothing() {
     let market = Market { fee_per_gas: u128::MAX, above_cap: false };
 
     assert_eq!(plan(&[voucher(1, u128::from(u64::MAX))], &policy(), market, NOW).holds, [(1, Hold::NotWorthYet)]);
+}
+
+#[test]
+fn a_payer_that_owes_too_much_is_claimed_if_that_is_worth_its_gas() {
+    let mut open = voucher(1, 15_000);
+    open.exposed = true;
+    assert_eq!(claimed(open.clone()), Reason::Exposed);
+
+    open.voucher.cumulative = units(14_999);
+    assert_eq!(held(open), Hold::NotWorthYet);
 }

@@ -10,6 +10,7 @@ use crate::alarms::Alarm;
 use crate::api::LogSummary;
 use crate::chain::EndpointLine;
 use crate::explain::Explanation;
+use crate::sender::KeySight;
 use crate::store::{Hold, Reason, TransactionState, VoucherState};
 
 /// Answer to `GET /api/v1/overview`.
@@ -52,6 +53,12 @@ pub struct GasKey {
     pub address: Address,
     /// What it has, wei, decimal.
     pub balance_wei: String,
+}
+
+impl From<&KeySight> for GasKey {
+    fn from(sight: &KeySight) -> Self {
+        Self { address: sight.address, balance_wei: sight.balance.to_string() }
+    }
 }
 
 /// Answer to `GET /api/v1/earnings`.

@@ -5,12 +5,9 @@
 use minus_bindings::RowResult;
 
 use crate::chain::{Calldata, Chain, ChainError, Head};
-use crate::plan::{Batch, ROW_GAS_MAX, TRANSACTION_GAS_MAX};
+use crate::chunks::gas_limit;
+use crate::plan::{Batch, TRANSACTION_GAS_MAX};
 use crate::store::{Hold, Instrument, PlannedRow, Reason};
-
-/// Room above what simulation used: a sixteenth, for a lane may change between the two blocks, and one row's worst.
-/// More would cost blocks: a builder counts the limit when it fills the last of one.
-const GAS_ROOM_DIVISOR: u64 = 16;
 
 /// A batch that would pay in every row.
 #[derive(Debug, Clone, Default)]
@@ -78,7 +75,7 @@ async fn fit(
         is_known = false;
         match gas {
             Ok(gas) => {
-                let limit = gas_limit(gas, &simulated.rows);
+                let limit = limit(gas, &simulated.rows);
                 if limit <= TRANSACTION_GAS_MAX {
                     (simulated.gas, simulated.gas_limit) = (gas, limit);
                     return Ok(());
@@ -99,10 +96,9 @@ async fn fit(
 
 /// A lane under notice may be withdrawn in front of its claim, which then writes it anew and takes from a cold open
 /// balance: each such row gets its worst.
-fn gas_limit(gas: u64, rows: &[PlannedRow]) -> u64 {
+fn limit(gas: u64, rows: &[PlannedRow]) -> u64 {
     let closing = rows.iter().filter(|row| row.reason == Reason::Thawing).count();
-    let dearer = u64::try_from(closing).unwrap_or(u64::MAX).saturating_add(1).saturating_mul(ROW_GAS_MAX);
-    gas.saturating_add(gas / GAS_ROOM_DIVISOR).saturating_add(dearer)
+    gas_limit(gas, u64::try_from(closing).unwrap_or(u64::MAX))
 }
 
 fn bisect(mut part: Vec<PlannedRow>, parts: &mut Vec<Vec<PlannedRow>>, holds: &mut Vec<(i64, Hold)>) {
@@ -135,7 +131,7 @@ mod tests {
     fn row(id: i64) -> PlannedRow {
         let voucher =
             SignedVoucher { payer: Address::ZERO, payee: Address::ZERO, cumulative: Amount::ZERO, signature: [0; 65] };
-        PlannedRow { id, voucher, signer: Address::ZERO, reason: Reason::Worth }
+        PlannedRow { id, voucher, signer: Address::ZERO, reason: Reason::Worth, failures: 0 }
     }
 
     #[test]

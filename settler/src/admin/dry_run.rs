@@ -15,8 +15,9 @@ use super::{Admin, AdminError};
 use crate::api::ErrorAnswer;
 use crate::clock::now_s;
 use crate::explain::{Verdict, explain};
+use crate::exposure;
 use crate::fees::{TIP_BLOCKS, TIP_PERCENTILES, tips};
-use crate::plan::Market;
+use crate::plan::{Market, Policy};
 use crate::reports::DryRun;
 
 /// Vouchers judged in one dry run, the urgent ones first: each takes some hundred bytes of memory (law 13).
@@ -49,11 +50,15 @@ async fn dry_run(State(admin): State<Arc<Admin>>, Query(query): Query<DryRunQuer
     };
     // As the engine does it: without a history, what is usual is assumed.
     let history = sender.chain.tips(TIP_BLOCKS, &TIP_PERCENTILES).await.unwrap_or_default();
-    let fee_per_gas = head.base_fee.saturating_add(tips(&history, sender.tip_cap).usual);
-    let market = Market { fee_per_gas, above_cap: fee_per_gas > sender.fee_cap };
+    let fee_per_gas = head.base_fee.saturating_add(tips(&history, sender.fees.tip_cap).usual);
+    let market = Market { fee_per_gas, above_cap: fee_per_gas > sender.fees.cap };
     let now = now_s().max(head.timestamp);
-    let open = sender.store.open_vouchers(VOUCHERS_MAX).await?;
-    let mut explanations = explain(&open, &admin.policy, market, now);
+    let mut open = sender.store.open_vouchers(VOUCHERS_MAX).await?;
+    if let Some(limit) = admin.policy.exposure_max {
+        exposure::mark(&mut open, &sender.store.under_way().await?, limit);
+    }
+    let thaw_margin_s = admin.watch.sight().thaw_margin_s.max(admin.policy.thaw_margin_s);
+    let mut explanations = explain(&open, &Policy { thaw_margin_s, ..admin.policy }, market, now);
     drop(open);
     if let Some(payer) = query.payer {
         explanations.retain(|explanation| explanation.payer == payer);
@@ -67,7 +72,7 @@ async fn dry_run(State(admin): State<Arc<Admin>>, Query(query): Query<DryRunQuer
         now,
         head: head.number,
         fee_per_gas_wei: fee_per_gas.to_string(),
-        fee_cap_wei: sender.fee_cap.to_string(),
+        fee_cap_wei: sender.fees.cap.to_string(),
         above_cap: market.above_cap,
         total: u64::try_from(total).unwrap_or(u64::MAX),
         claims: u64::try_from(claims).unwrap_or(u64::MAX),

@@ -63,7 +63,7 @@ impl Admin {
         let deployment = sender.chain.deployment();
         let summary = store.summary().await?;
         let (exposure, open_lanes) = store.exposure().await?;
-        let gas_keys = [(sender.key.address(), sight.gas_balance)];
+        let gas_keys: Vec<_> = sight.gas_keys.iter().map(|key| (key.address, key.balance)).collect();
         let endpoints = sender.chain.endpoint_lines();
         let alarms = alarms(&Facts {
             now,
@@ -81,7 +81,7 @@ impl Admin {
             chain_id: deployment.chain_id,
             escrow: deployment.escrow,
             payees: self.payees.clone(),
-            gas_keys: gas_keys.map(|(address, balance)| GasKey { address, balance_wei: balance.to_string() }).to_vec(),
+            gas_keys: sight.gas_keys.iter().map(GasKey::from).collect(),
             endpoints,
             head: sight.head.number,
             looked_at: sight.looked_at,

@@ -198,6 +198,15 @@ impl Chain {
         Ok(self.ask(|provider| block(provider, number)).await?.timestamp)
     }
 
+    /// What enough endpoints call a block.
+    ///
+    /// # Errors
+    /// When too few endpoints agree.
+    pub async fn block_hash(&self, number: u64) -> Result<B256, ChainError> {
+        let number = BlockNumberOrTag::Number(number);
+        Ok(self.decide("a block", |provider| block(provider, number)).await?.hash)
+    }
+
     /// The tips of the last blocks at these percentiles, block by block, wei per gas.
     ///
     /// # Errors

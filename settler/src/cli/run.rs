@@ -41,7 +41,11 @@ pub(super) struct Settings {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     gas_keystore: Option<PathBuf>,
-    /// File with its password; else SETTLER_PASSWORD, else the terminal.
+    /// Key file of a further gas key; may be repeated.
+    #[arg(long = "further-gas-keystore")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gas_keystores: Vec<PathBuf>,
+    /// File with their password; else SETTLER_PASSWORD, else the terminal.
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     gas_password_file: Option<PathBuf>,

@@ -74,6 +74,7 @@ fn words(explanation: &Explanation) -> (&'static str, &'static str) {
                 Reason::Thawing => "its money is under notice",
                 Reason::SignerEnding => "its signer was revoked",
                 Reason::Asked => "you asked",
+                Reason::Exposed => "its payer owes more than exposure_max",
                 Reason::Aged => "it waited long enough",
                 Reason::Worth => "it is worth its gas many times",
             },

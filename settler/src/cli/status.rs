@@ -17,9 +17,16 @@ pub async fn execute(command: Running) -> Result<(), CommandError> {
     }
 
     say(&format!("chain {} at block {}, escrow {}", status.chain_id, status.head, status.escrow))?;
-    say(&format!("gas key {} with {} wei", status.gas_key, status.gas_balance_wei))?;
-    if status.gas_balance_wei == "0" {
-        say("TROUBLE: the gas key cannot pay for a claim; send it some of the chain's own coin")?;
+    for key in &status.gas_keys {
+        say(&format!("gas key {} with {} wei", key.address, key.balance_wei))?;
+        if key.balance_wei == "0" {
+            say("TROUBLE: this gas key cannot pay for a claim; send it some of the chain's own coin")?;
+        }
+    }
+    for endpoint in status.endpoints.iter().filter(|endpoint| endpoint.trouble.is_some() || endpoint.disagreements > 0)
+    {
+        let trouble = endpoint.trouble.as_deref().unwrap_or("answers");
+        say(&format!("endpoint {}: {trouble}; contradicted others {} times", endpoint.name, endpoint.disagreements))?;
     }
     if let Some(trouble) = &status.trouble {
         say(&format!("TROUBLE: {trouble}"))?;

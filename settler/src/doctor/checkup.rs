@@ -73,10 +73,15 @@ pub async fn examine(config: &Config, mut told: impl FnMut(&Finding)) -> Vec<Fin
             note(Finding::failed("configuration", error.to_string(), "packaging/settler.toml explains every setting"))
         }
     }
-    let gas_key = machine::gas_key(config).await;
-    let gas_address = gas_key.as_ref().ok().map(|(address, _)| *address);
-    match gas_key {
-        Ok((_, finding)) | Err(finding) => note(finding),
+    let mut gas_keys = Vec::new();
+    for keystore in config.keystores() {
+        match machine::gas_key(config, keystore).await {
+            Ok((address, finding)) => {
+                gas_keys.push(address);
+                note(finding);
+            }
+            Err(finding) => note(finding),
+        }
     }
     machine::secrets(config).into_iter().for_each(&mut note);
     note(machine::database(config).await);
@@ -93,7 +98,7 @@ pub async fn examine(config: &Config, mut told: impl FnMut(&Finding)) -> Vec<Fin
             return findings;
         }
     };
-    for finding in network::look(config, &deployment, gas_address).await {
+    for finding in network::look(config, &deployment, &gas_keys).await {
         note(finding);
     }
     findings

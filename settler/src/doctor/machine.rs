@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use alloy::primitives::Address;
@@ -18,10 +18,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Others may read, or the group.
 const READABLE_BY_OTHERS: u32 = 0o077;
 
-/// Opens the gas key, and tells its address.
-pub(super) async fn gas_key(config: &Config) -> Result<(Address, Finding), Finding> {
+/// Opens a gas key, and tells its address.
+pub(super) async fn gas_key(config: &Config, keystore: PathBuf) -> Result<(Address, Finding), Finding> {
     const CHECK: &str = "gas key";
-    let (keystore, password_file) = (config.gas_keystore.clone(), config.gas_password_file.clone());
+    let password_file = config.gas_password_file.clone();
     let path = keystore.display().to_string();
     if !keystore.exists() {
         return Err(Finding::failed(CHECK, format!("there is no file {path}"), "`settler new-key` makes one"));
@@ -39,8 +39,8 @@ pub(super) async fn gas_key(config: &Config) -> Result<(Address, Finding), Findi
 
 /// Files that nobody else should read.
 pub(super) fn secrets(config: &Config) -> Vec<Finding> {
-    let files = std::iter::once(&config.gas_keystore).chain(&config.gas_password_file);
-    files.filter(|path| path.exists()).filter_map(|path| readable(path)).collect()
+    let files = config.keystores().into_iter().chain(config.gas_password_file.clone());
+    files.filter(|path| path.exists()).filter_map(|path| readable(&path)).collect()
 }
 
 fn readable(path: &Path) -> Option<Finding> {

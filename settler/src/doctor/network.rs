@@ -35,7 +35,7 @@ struct Sight {
 }
 
 /// Looks at each endpoint, and at the network through the first that is well.
-pub(super) async fn look(config: &Config, deployment: &Deployment, gas_key: Option<Address>) -> Vec<Finding> {
+pub(super) async fn look(config: &Config, deployment: &Deployment, gas_keys: &[Address]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut sights = Vec::new();
     for url in &config.rpc_urls {
@@ -66,7 +66,7 @@ pub(super) async fn look(config: &Config, deployment: &Deployment, gas_key: Opti
     }
     findings.extend(agreement(&sights).await);
     let Some(sight) = sights.first() else { return findings };
-    match through(config, deployment, gas_key, sight).await {
+    match through(config, deployment, gas_keys, sight).await {
         Ok(more) => findings.extend(more),
         Err(error) => findings.push(Finding::failed(
             "network",
@@ -141,7 +141,7 @@ async fn agreement(sights: &[Sight]) -> Option<Finding> {
 async fn through(
     config: &Config,
     deployment: &Deployment,
-    gas_key: Option<Address>,
+    gas_keys: &[Address],
     sight: &Sight,
 ) -> Result<Vec<Finding>, TransportError> {
     let mut findings = Vec::new();
@@ -162,26 +162,32 @@ async fn through(
 
     let tip = sight.provider.get_max_priority_fee_per_gas().await.unwrap_or(WEI_PER_GWEI);
     let fee = sight.base_fee.saturating_add(tip);
-    let cap = config.fee_cap();
+    let cap = u128::from(config.fee_cap_gwei) * WEI_PER_GWEI;
     let in_gwei = |wei: u128| wei.div_ceil(WEI_PER_GWEI);
     let seen = format!("{} gwei now, the cap is {}", in_gwei(fee), config.fee_cap_gwei);
     findings.push(if fee > cap {
-        Finding::failed("fee", seen, "raise fee_cap_gwei: nothing is claimed while the fee is above it")
+        Finding::failed(
+            "fee",
+            seen,
+            "raise fee_cap_gwei: while the fee is above it, only what is about to be lost is claimed",
+        )
     } else if fee.saturating_mul(2) > cap {
         Finding::warning("fee", seen, "the base fee doubles within six full blocks; raise fee_cap_gwei")
     } else {
         Finding::ok("fee", seen)
     });
 
-    let Some(gas_key) = gas_key else { return Ok(findings) };
-    let balance = u128::try_from(sight.provider.get_balance(gas_key).await?).unwrap_or(u128::MAX);
-    let claim = u128::from(TRANSACTION_GAS_MAX).saturating_mul(fee.max(1));
-    let claims = balance / claim;
-    let seen = format!("{gas_key} has {balance} wei, enough for {claims} full claims at this fee");
-    findings.push(match claims {
-        0 => Finding::failed("gas balance", seen, format!("send it some of the chain's own coin, {claim} wei a claim")),
-        few if few < CLAIMS_AHEAD => Finding::warning("gas balance", seen, "send it more before it runs out"),
-        _ => Finding::ok("gas balance", seen),
-    });
+    for gas_key in gas_keys {
+        let balance = u128::try_from(sight.provider.get_balance(*gas_key).await?).unwrap_or(u128::MAX);
+        let claim = u128::from(TRANSACTION_GAS_MAX).saturating_mul(fee.max(1));
+        let claims = balance / claim;
+        let seen = format!("{gas_key} has {balance} wei, enough for {claims} full claims at this fee");
+        let remedy = format!("send it some of the chain's own coin, {claim} wei a claim");
+        findings.push(match claims {
+            0 => Finding::failed("gas balance", seen, remedy),
+            few if few < CLAIMS_AHEAD => Finding::warning("gas balance", seen, "send it more before it runs out"),
+            _ => Finding::ok("gas balance", seen),
+        });
+    }
     Ok(findings)
 }

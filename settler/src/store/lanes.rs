@@ -57,6 +57,10 @@ pub struct OpenVoucher {
     pub held: Option<Hold>,
     /// When its lane was last claimed because it was about to close, unix seconds; 0 when never.
     pub closing_claimed_at: u64,
+    /// How often a claim of it failed.
+    pub failures: u64,
+    /// Does its payer owe more than the operator wants to be owed?
+    pub exposed: bool,
     /// The chain's view of its lane.
     pub view: LaneView,
 }
@@ -74,6 +78,7 @@ struct OpenRow {
     asked: Option<i64>,
     held: Option<String>,
     closing_claimed_at: i64,
+    failures: i64,
     lane_deposit: String,
     lane_paid: String,
     lane_thawing: String,
@@ -100,6 +105,8 @@ impl OpenRow {
             asked: self.asked.is_some(),
             held: self.held.as_deref().map(codec::word).transpose()?,
             closing_claimed_at: codec::unsigned(self.closing_claimed_at)?,
+            failures: codec::unsigned(self.failures)?,
+            exposed: false,
             view: LaneView {
                 deposit: codec::amount(&self.lane_deposit)?,
                 paid: codec::amount(&self.lane_paid)?,
@@ -118,7 +125,7 @@ impl OpenRow {
 macro_rules! open_vouchers {
     ($rest:literal) => {
         concat!(
-            "select v.id, v.payer, v.payee, v.cumulative, v.signature, v.signer, v.recorded_at, v.retry_at, v.asked,
+            "select v.id, v.payer, v.payee, v.cumulative, v.signature, v.signer, v.recorded_at, v.retry_at, v.asked, v.failures,
                     v.held, coalesce((select max(t.created_at) from vouchers c join transactions t on t.id = c.transaction_id
                                       where c.payer = v.payer and c.payee = v.payee
                                         and c.reason in ('thawing', 'signer_ending')), 0) as closing_claimed_at,
@@ -168,6 +175,25 @@ impl Store {
         .fetch_all(self.reader())
         .await?;
         rows.into_iter().map(OpenRow::parse).collect()
+    }
+
+    /// What the vouchers that are under way are to move, by payer.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn under_way(&self) -> Result<Vec<(Address, Amount)>, StoreError> {
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "select v.payer, v.cumulative, l.lane_paid
+             from vouchers v join lanes l on l.payer = v.payer and l.payee = v.payee
+             where v.state in ('planned', 'submitted')",
+        )
+        .fetch_all(self.reader())
+        .await?;
+        rows.iter()
+            .map(|(payer, cumulative, paid)| {
+                Ok((codec::address(payer)?, codec::amount(cumulative)?.saturating_sub(codec::amount(paid)?)))
+            })
+            .collect()
     }
 
     /// Keeps what the chain showed of some lanes at `now`.

@@ -38,4 +38,4 @@ pub use open::{Store, StoreError};
 pub use report_claims::{ClaimFilter, Earning};
 pub use report_lanes::{Attention, LaneFilter, LaneSort};
 pub use state::{Hold, Reason, TransactionState, VoucherState};
-pub use transactions::{Attempt, Instrument, LiveTransaction, NewTransaction, PlannedRow};
+pub use transactions::{Attempt, ClaimedRow, Instrument, LiveTransaction, NewTransaction, PlannedRow};

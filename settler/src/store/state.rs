@@ -119,6 +119,8 @@ words! {
         SignerEnding = "signer_ending",
         /// The operator asked.
         Asked = "asked",
+        /// Its payer owes more than the operator wants to be owed by one.
+        Exposed = "exposed",
         /// It has waited as long as the policy allows.
         Aged = "aged",
         /// It is worth a multiple of its gas.
@@ -139,6 +141,20 @@ words! {
         BadSignature = "bad_signature",
         /// A claim failed; it waits before the next attempt.
         Failed = "failed",
+    }
+}
+
+impl Reason {
+    /// Is the money lost if it is not claimed now?
+    #[must_use]
+    pub const fn is_closing(self) -> bool {
+        matches!(self, Self::Thawing | Self::SignerEnding)
+    }
+
+    /// Is it claimed because that is worth its gas, and for no other reason?
+    #[must_use]
+    pub const fn is_for_worth(self) -> bool {
+        matches!(self, Self::Exposed | Self::Aged | Self::Worth)
     }
 }
 

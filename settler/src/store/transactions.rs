@@ -1,5 +1,7 @@
 //! Storing signed transactions before they are sent, and how far each has come.
 
+use std::collections::BTreeSet;
+
 use alloy::primitives::{Address, B256};
 use minus_bindings::{Amount, SignedVoucher};
 
@@ -56,6 +58,8 @@ pub struct PlannedRow {
     pub signer: Address,
     /// Why now.
     pub reason: Reason,
+    /// How often a claim of it failed before.
+    pub failures: u64,
 }
 
 /// A transaction to be stored.
@@ -96,6 +100,19 @@ pub struct LiveTransaction {
     pub mined_in: Option<B256>,
     /// Its signed bytes, the newest first.
     pub attempts: Vec<Attempt>,
+}
+
+/// A row of a stored transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimedRow {
+    /// Who pays.
+    pub payer: Address,
+    /// The running total.
+    pub cumulative: Amount,
+    /// Why it is claimed; of a voucher only.
+    pub reason: Option<Reason>,
+    /// How often a claim of it failed before.
+    pub failures: u64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -241,6 +258,30 @@ impl Store {
         self.with_attempts(rows).await
     }
 
+    /// The nonces from the chain's own count on that are ours: of transactions that are not at their end, and of those
+    /// that ended in block `from_block` or later, which a reorganisation may bring back.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn held_nonces(
+        &self,
+        sender: Address,
+        from_nonce: u64,
+        from_block: u64,
+    ) -> Result<BTreeSet<u64>, StoreError> {
+        let nonces: Vec<i64> = sqlx::query_scalar(
+            "select nonce from transactions
+             where sender = $1 and nonce >= $2
+               and (state in ('planned', 'submitted') or (state <> 'lost' and mined_block >= $3))",
+        )
+        .bind(codec::address_text(sender))
+        .bind(codec::signed(from_nonce))
+        .bind(codec::signed(from_block))
+        .fetch_all(self.reader())
+        .await?;
+        nonces.into_iter().map(codec::unsigned).collect()
+    }
+
     async fn with_attempts(&self, rows: Vec<TransactionRow>) -> Result<Vec<LiveTransaction>, StoreError> {
         let mut live = Vec::with_capacity(rows.len());
         for row in rows {
@@ -265,20 +306,28 @@ impl Store {
         Ok(live)
     }
 
-    /// The rows of a transaction, vouchers or charges: payer and cumulative. A charge that a larger one replaced
-    /// meanwhile shows that one's.
+    /// The rows of a transaction, vouchers or charges. A charge that a larger one replaced meanwhile shows that one's.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn rows_of(&self, id: i64) -> Result<Vec<(Address, Amount)>, StoreError> {
-        let rows: Vec<(String, String)> = sqlx::query_as(
-            "select payer, cumulative from vouchers where transaction_id = $1
-             union all select payer, cumulative from charges where transaction_id = $1",
+    pub async fn rows_of(&self, id: i64) -> Result<Vec<ClaimedRow>, StoreError> {
+        let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
+            "select payer, cumulative, coalesce(reason, ''), failures from vouchers where transaction_id = $1
+             union all select payer, cumulative, '', 0 from charges where transaction_id = $1",
         )
         .bind(id)
         .fetch_all(self.reader())
         .await?;
-        rows.iter().map(|(payer, cumulative)| Ok((codec::address(payer)?, codec::amount(cumulative)?))).collect()
+        rows.iter()
+            .map(|(payer, cumulative, reason, failures)| {
+                Ok(ClaimedRow {
+                    payer: codec::address(payer)?,
+                    cumulative: codec::amount(cumulative)?,
+                    reason: reason.parse().ok(),
+                    failures: codec::unsigned(*failures)?,
+                })
+            })
+            .collect()
     }
 }
 

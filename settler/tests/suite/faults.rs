@@ -1,6 +1,5 @@
 //! Misfortunes: whatever happens, each voucher is paid exactly once and none is lost.
 
-use std::future::IntoFuture;
 use std::time::Duration;
 
 use alloy::network::TransactionBuilder;
@@ -9,9 +8,10 @@ use alloy::providers::Provider;
 use alloy::rpc::types::TransactionRequest;
 use minus_bindings::Amount;
 use minus_settler::chain::Chain;
-use minus_settler::fees::tips;
+use minus_settler::fees::{FeePolicy, Urgency, tips};
 use minus_settler::metrics::Metrics;
-use minus_settler::sender::{Moment, Order, Sender};
+use minus_settler::pace::{Inclusions, Pace};
+use minus_settler::sender::{KeySight, Moment, Order, Place, Sender};
 use minus_settler::store::{Instrument, PlannedRow, Reason, Store, TransactionState, VoucherState};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -225,27 +225,35 @@ async fn a_reverted_claim_is_not_dropped() {
     let sender = Sender {
         chain: Chain::connect(std::slice::from_ref(&world.anvil.url), 1, world.deployment).await.unwrap(),
         store: store.clone(),
-        key: world.gas_key.clone(),
+        keys: vec![world.gas_key.clone()],
         metrics: Metrics::default(),
-        fee_cap: u128::MAX,
-        tip_cap: u128::MAX,
+        fees: FeePolicy { cap: u128::MAX, tip_cap: u128::MAX, native_coin_price: tokens("3000") },
         confirmations: 1,
         replace_after_blocks: 5,
+        inclusions: Inclusions::default(),
     };
     let open = store.open_vouchers(10).await.unwrap();
     let rows = open
         .iter()
-        .map(|open| PlannedRow { id: open.id, voucher: open.voucher, signer: open.signer, reason: Reason::Asked })
+        .map(|open| PlannedRow {
+            id: open.id,
+            voucher: open.voucher,
+            signer: open.signer,
+            reason: Reason::Asked,
+            failures: 0,
+        })
         .collect();
     let moment = Moment {
         head: sender.chain.head().await.unwrap(),
         tips: tips(&[], u128::MAX),
-        transaction_count: 0,
+        pace: Pace::default(),
+        keys: vec![KeySight { address: world.gas_key.address(), balance: COIN, transaction_count: 0 }],
         now: 0,
         first: false,
     };
-    let order = Order { instrument: Instrument::Voucher, payee: world.payee(), rows, gas_limit: 30_000 };
-    sender.claim(order, 0, &moment).await.unwrap().unwrap();
+    let urgency = Urgency::Ordinary;
+    let order = Order { instrument: Instrument::Voucher, payee: world.payee(), rows, gas_limit: 30_000, urgency };
+    sender.claim(order, Place { key: 0, nonce: 0 }, &moment).await.unwrap().unwrap();
     until("it was mined", async || (world.gas_transactions().await == 1).then_some(())).await;
     assert_eq!(world.earned().await, Amount::ZERO);
     store.close().await;
@@ -260,98 +268,13 @@ async fn a_reverted_claim_is_not_dropped() {
     settler.end().await;
 }
 
-/// An endpoint that hands every transaction on, and then says that it did not.
-async fn lying_endpoint(behind: url::Url) -> url::Url {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let forward = move |body: String| {
-        let (http, behind) = (http.clone(), behind.clone());
-        async move {
-            let request: serde_json::Value = serde_json::from_str(&body).unwrap();
-            let request_to = http.post(behind).header("content-type", "application/json").body(body);
-            let answer = request_to.send().await.unwrap().text().await.unwrap();
-            if request["method"] == "eth_sendRawTransaction" {
-                let error = serde_json::json!({ "code": -32_000, "message": "internal error" });
-                return serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }).to_string();
-            }
-            answer
-        }
-    };
-    serve(axum::routing::post(forward)).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_claim_that_is_reported_failed_but_was_mined_is_recognised() {
-    let world = World::new().await;
-    let payer = world.payer("10").await;
-    let mut config = world.config();
-    config.rpc_urls = vec![lying_endpoint(world.anvil.url.clone()).await];
-    let settler = world.settler_with(config).await;
-    settler.record(world.voucher(&payer, "1")).await;
-
-    let progress = settler.claim_now().await;
-
-    assert_eq!(progress.claims[0].paid, Some(tokens("1")));
-    assert_eq!((world.earned().await, world.gas_transactions().await), (tokens("1"), 1));
-    let metrics = settler.get("metrics").await.text().await.unwrap();
-    assert!(metrics.contains("settler_refused_sends_total 1"), "the lie is seen: {metrics}");
-    settler.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_endpoint_takes_over_from_a_dead_one() {
-    let world = World::new().await;
-    let payer = world.payer("10").await;
-    let mut config = world.config();
-    config.rpc_urls.insert(0, "http://127.0.0.1:9".parse().unwrap());
-    config.rpc_quorum = 1;
-    let settler = world.settler_with(config).await;
-
-    settler.record(world.voucher(&payer, "1")).await;
-    assert_eq!(settler.claim_now().await.confirmed, 1);
-    assert_eq!(settler.get("health/ready").await.status(), 200);
-    settler.end().await;
-}
-
-/// An endpoint of the test's own.
-async fn serve(handler: axum::routing::MethodRouter) -> url::Url {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let router = axum::Router::new().route("/", handler);
-    tokio::spawn(axum::serve(listener, router).into_future());
-    url
-}
-
-/// Out of quota, out of date, pruned: it answers, but never with more than an error.
-async fn complaining_endpoint() -> url::Url {
-    let answer = async |body: String| {
-        let request: serde_json::Value = serde_json::from_str(&body).unwrap();
-        let error = serde_json::json!({ "code": -32_005, "message": "daily request count exceeded" });
-        serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }).to_string()
-    };
-    serve(axum::routing::post(answer)).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_endpoint_takes_over_from_one_that_only_complains() {
-    let world = World::new().await;
-    let payer = world.payer("10").await;
-    let mut config = world.config();
-    config.rpc_urls.insert(0, complaining_endpoint().await);
-    config.rpc_quorum = 1;
-    let settler = world.settler_with(config).await;
-
-    settler.record(world.voucher(&payer, "1")).await;
-    assert_eq!(settler.claim_now().await.confirmed, 1);
-    settler.end().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn refuses_to_start_on_another_chain() {
     let world = World::new().await;
     let wrong = minus_bindings::Deployment { chain_id: 1, ..world.deployment };
     std::fs::write(world.path("deployment.json"), wrong.to_json()).unwrap();
 
-    let started = minus_settler::spawn_with_key(world.config(), world.gas_key.clone()).await;
+    let started = minus_settler::spawn_with_keys(world.config(), vec![world.gas_key.clone()]).await;
 
     assert!(started.unwrap_err().to_string().contains("chain"), "the reason is told");
 }

@@ -158,7 +158,7 @@ async fn accepts_nothing_while_the_chain_cannot_be_asked() {
     let config = world.config();
     let gas_key = world.gas_key.clone();
     let voucher = world.voucher(&payer, "1");
-    let handle = minus_settler::spawn_with_key(config, gas_key).await.unwrap();
+    let handle = minus_settler::spawn_with_keys(config, vec![gas_key]).await.unwrap();
     world.anvil.kill();
 
     let http = reqwest::Client::new();

@@ -2,14 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod anvil;
+mod blocks;
+mod cancelling;
 mod charges;
 mod claims;
 mod commands;
 mod databases;
 mod deploy;
 mod deploy_with_forge;
+mod endpoints;
 mod faults;
 mod intake;
+mod keys;
 mod model;
 mod packaging;
 mod postgres;

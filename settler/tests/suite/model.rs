@@ -87,7 +87,13 @@ impl Model {
         let nonce = u64::try_from(self.sent.len()).unwrap();
         let rows: Vec<PlannedRow> = open
             .iter()
-            .map(|open| PlannedRow { id: open.id, voucher: open.voucher, signer: open.signer, reason: Reason::Worth })
+            .map(|open| PlannedRow {
+                id: open.id,
+                voucher: open.voucher,
+                signer: open.signer,
+                reason: Reason::Worth,
+                failures: 0,
+            })
             .collect();
         let attempt = Attempt {
             hash: B256::left_padding_from(&nonce.to_be_bytes()),
@@ -237,6 +243,7 @@ async fn plan_all(store: &Store, nonce: u64) -> i64 {
         voucher: open.voucher,
         signer: open.signer,
         reason: Reason::Worth,
+        failures: 0,
     };
     let rows = store.open_vouchers(10).await.unwrap().into_iter().map(row).collect();
     let instrument = Instrument::Voucher;

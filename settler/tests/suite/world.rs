@@ -13,7 +13,7 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy::sol;
 use minus_bindings::{Amount, Deployment, PrepaymentEscrow, RoutingTable, SettlementToken, SignedVoucher};
 use minus_settler::api::{ClaimProgress, IntakeAnswer, IntakeResult, Status};
-use minus_settler::{Config, Handle, spawn_with_key};
+use minus_settler::{Config, Handle, spawn_with_keys};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -30,7 +30,7 @@ sol! {
 /// 10^18 wei.
 pub(crate) const COIN: u128 = 1_000_000_000_000_000_000;
 /// Nothing of what is waited for takes so long.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 pub(crate) fn tokens(text: &str) -> Amount {
     text.parse().unwrap()
@@ -50,7 +50,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let anvil = Anvil::start();
+        Self::on(Anvil::start()).await
+    }
+
+    pub(crate) async fn on(anvil: Anvil) -> Self {
         let banker = PrivateKeySigner::random();
         let gas_key = PrivateKeySigner::random();
         let operator = PrivateKeySigner::random();
@@ -101,7 +104,11 @@ impl World {
     }
 
     pub(crate) async fn settler_with(&self, config: Config) -> Settler<'_> {
-        let handle = spawn_with_key(config, self.gas_key.clone()).await.unwrap();
+        self.settler_with_keys(config, vec![self.gas_key.clone()]).await
+    }
+
+    pub(crate) async fn settler_with_keys(&self, config: Config, keys: Vec<PrivateKeySigner>) -> Settler<'_> {
+        let handle = spawn_with_keys(config, keys).await.unwrap();
         Settler { handle, world: self }
     }
 
@@ -128,7 +135,7 @@ impl World {
     }
 
     /// Settlement tokens for the banker, and the escrow may take them.
-    async fn print(&self, units: U256) {
+    pub(crate) async fn print(&self, units: U256) {
         let bank = &self.bank;
         let token = SettlementToken::new(self.deployment.token, bank);
         let reserve = Reserve::new(self.deployment.reserve, bank);

@@ -133,6 +133,7 @@ fn plan_once(lanes: u32) -> Result<Planned> {
         native_coin_price: Amount::from_base_units(3_000_000_000)?,
         age_max_s: 7 * 86_400,
         thaw_margin_s: 12 * 3_600,
+        exposure_max: None,
         rows_max: 250,
     };
     let market = Market { fee_per_gas: 1_000_000_000, above_cap: false };
@@ -160,6 +161,8 @@ fn open_voucher(index: u32) -> Result<OpenVoucher> {
         asked: false,
         held: None,
         closing_claimed_at: 0,
+        failures: 0,
+        exposed: false,
         view,
     })
 }

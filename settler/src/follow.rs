@@ -1,0 +1,217 @@
+//! What became of a transaction, and what is due: wait, send again, bid more, cancel, or end it. Receipts and used
+//! nonces are what enough endpoints agree on; while they do not, nothing is done.
+
+use std::collections::HashMap;
+
+use alloy::primitives::Address;
+use alloy::sol_types::SolEvent;
+use minus_bindings::{Amount, PrepaymentEscrow, row};
+
+use crate::chain::{ChainError, LaneQuestion, Mined};
+use crate::fees::{Remedy, Stuck, Urgency};
+use crate::plan::RETRY_MAX_S;
+use crate::sender::{Moment, SendError, Sender};
+use crate::store::endings::{Failure, Payments, Receipt};
+use crate::store::{Attempt, LiveTransaction, TransactionState};
+
+/// How long a voucher waits whose claim was reverted, doubled with each time up to [`RETRY_MAX_S`].
+const REVERTED_RETRY_S: u64 = 300;
+
+impl Sender {
+    /// Looks what became of a transaction that is not at its end, and does what is due.
+    ///
+    /// # Errors
+    /// When the chain does not answer or the log fails; nothing is lost by it.
+    pub async fn follow(&self, live: &LiveTransaction, key: usize, moment: &Moment) -> Result<(), SendError> {
+        match self.receipt_of(live).await {
+            Ok(Some(receipt)) => return self.mined(live, &receipt, moment).await,
+            Ok(None) => {}
+            // A block is on its way from one endpoint to the other, or one lies: the next look tells.
+            Err(SendError::Chain(ChainError::NoQuorum { .. })) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if live.mined_in.is_some() {
+            tracing::warn!(id = live.id, nonce = live.nonce, "a reorganisation threw a claim out");
+            self.metrics.reorganisations.increment(1);
+            self.store.back_to_planned(live.id).await?;
+        }
+        let sight = &moment.keys[key];
+        if live.nonce < sight.transaction_count {
+            return self.nonce_is_used(live, moment).await;
+        }
+        if live.lost_since.is_some() {
+            self.store.suspect_lost(live.id, None).await?;
+        }
+        let Some(newest) = live.attempts.first() else { return Ok(()) };
+        let waited = moment.head.number.saturating_sub(newest.signed_at_block);
+        let is_stuck = waited >= moment.pace.stuck_after(self.replace_after_blocks);
+        let cost = newest.max_fee.saturating_mul(u128::from(live.gas_limit));
+        let can_pay = sight.balance >= cost;
+        if is_stuck && !can_pay && others_can_pay(cost, key, moment) {
+            // No node lets such a transaction into a block, so its rows may go elsewhere: would it be mined after all,
+            // the chain pays nothing twice.
+            tracing::error!(id = live.id, key = %sight.address, "a gas key cannot pay: another one claims its rows");
+            return Ok(self.store.failed(live.id, Failure::Cancelled, None, moment.now).await?);
+        }
+        let unsent = live.state == TransactionState::Planned || live.mined_in.is_some() || moment.first;
+        match () {
+            () if is_stuck && can_pay => self.unstick(live, newest, key, moment).await,
+            () if is_stuck || unsent => self.send(live, key, Urgency::Ordinary, moment).await,
+            () => Ok(()),
+        }
+    }
+
+    /// It waits too long: bid more, as far as what it carries is worth it now, or take it back.
+    async fn unstick(
+        &self,
+        live: &LiveTransaction,
+        newest: &Attempt,
+        key: usize,
+        moment: &Moment,
+    ) -> Result<(), SendError> {
+        let stuck = if newest.cancels { Stuck::Empty } else { self.worth(live, moment).await? };
+        let replacement = match self.fees.remedy(stuck, moment.head.base_fee, moment.tips, live.gas_limit) {
+            Remedy::Raise(urgency) => {
+                self.raise(live, key, newest, urgency, moment).await?.map(|raised| (raised, urgency))
+            }
+            Remedy::Cancel => {
+                let cancel = self.cancel(live, key, newest, moment).await?;
+                if cancel.is_some() {
+                    tracing::warn!(id = live.id, nonce = live.nonce, ?stuck, "a claim is not worth its gas any more");
+                }
+                cancel.map(|cancel| (cancel, Urgency::Ordinary))
+            }
+        };
+        match replacement {
+            Some((attempt, urgency)) => {
+                self.send(&LiveTransaction { attempts: vec![attempt], ..live.clone() }, key, urgency, moment).await
+            }
+            None => self.send(live, key, Urgency::Ordinary, moment).await,
+        }
+    }
+
+    /// What a transaction's rows would move now, and whether that can wait.
+    async fn worth(&self, live: &LiveTransaction, moment: &Moment) -> Result<Stuck, SendError> {
+        let rows = self.store.rows_of(live.id).await?;
+        let questions: Vec<LaneQuestion> =
+            rows.iter().map(|row| LaneQuestion { payer: row.payer, payee: live.payee, signer: row.payer }).collect();
+        let views = self.chain.lane_views(&moment.head, &questions, moment.now).await?;
+        let values = rows.iter().zip(&views).map(|(row, (view, _))| view.claimable(row.cumulative));
+        let value = Amount::checked_sum(values).unwrap_or(Amount::MAX);
+        Ok(match () {
+            () if value.is_zero() => Stuck::Settled,
+            () if rows.iter().any(|row| row.reason.is_some_and(|reason| reason.is_closing())) => Stuck::Closing(value),
+            () if rows.iter().all(|row| row.reason.is_some_and(|reason| reason.is_for_worth())) => Stuck::Worth(value),
+            () => Stuck::Wanted,
+        })
+    }
+
+    /// Looks whether a transaction that ended is still where it was. False when the endpoints do not agree on that yet.
+    ///
+    /// # Errors
+    /// When the chain does not answer or the log fails.
+    pub async fn watch(&self, ended: &LiveTransaction) -> Result<bool, SendError> {
+        let now_in = match self.receipt_of(ended).await {
+            Ok(receipt) => receipt.map(|receipt| receipt.block_hash),
+            Err(SendError::Chain(ChainError::NoQuorum { .. })) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if now_in != ended.mined_in {
+            tracing::warn!(id = ended.id, nonce = ended.nonce, "a reorganisation undid a confirmed claim");
+            self.metrics.reorganisations.increment(1);
+            self.store.back_to_planned(ended.id).await?;
+        }
+        Ok(true)
+    }
+
+    /// Any of the attempts may be the one that was mined.
+    async fn receipt_of(&self, live: &LiveTransaction) -> Result<Option<Mined>, SendError> {
+        for attempt in &live.attempts {
+            if let Some(receipt) = self.chain.receipt(attempt.hash).await? {
+                return Ok(Some(receipt));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn nonce_is_used(&self, live: &LiveTransaction, moment: &Moment) -> Result<(), SendError> {
+        match live.lost_since {
+            None => self.store.suspect_lost(live.id, Some(moment.head.number)).await?,
+            Some(since) if moment.head.number >= since.saturating_add(moment.pace.lost_after()) => {
+                tracing::error!(id = live.id, nonce = live.nonce, "somebody else uses the gas key");
+                self.metrics.lost.increment(1);
+                self.store.failed(live.id, Failure::Lost, None, moment.now).await?;
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn mined(&self, live: &LiveTransaction, receipt: &Mined, moment: &Moment) -> Result<(), SendError> {
+        let Mined { hash, block, block_hash, .. } = *receipt;
+        let depth = (moment.head.number + 1).saturating_sub(block);
+        if depth < self.confirmations {
+            if live.mined_in != Some(block_hash) {
+                self.store.mined(live.id, hash, block, block_hash).await?;
+            }
+            return Ok(());
+        }
+        if let Some(first) = live.attempts.last() {
+            self.inclusions.note(block.saturating_sub(first.signed_at_block));
+        }
+        let ending = Receipt { hash, block, block_hash, gas_used: receipt.gas_used, fee_wei: receipt.fee_wei };
+        if live.attempts.iter().any(|attempt| attempt.hash == hash && attempt.cancels) {
+            tracing::info!(id = live.id, %hash, "a claim was cancelled");
+            self.metrics.cancelled.increment(1);
+            return Ok(self.store.failed(live.id, Failure::Cancelled, Some(&ending), moment.now).await?);
+        }
+        if !receipt.succeeded {
+            tracing::error!(id = live.id, %hash, "a claim was reverted");
+            self.metrics.reverted.increment(1);
+            return self.reverted(live, &ending, moment).await;
+        }
+        let payments = self.payments(live, receipt, moment).await?;
+        self.store.confirmed(live.id, &ending, &payments, moment.now).await?;
+        self.metrics.confirmed.increment(1);
+        tracing::info!(id = live.id, %hash, block, rows = payments.len(), "claim confirmed");
+        Ok(())
+    }
+
+    /// What was reverted together is claimed in parts at once, see [`crate::claiming`]; what was alone waits, longer each
+    /// time.
+    async fn reverted(&self, live: &LiveTransaction, ending: &Receipt, moment: &Moment) -> Result<(), SendError> {
+        let retry_at = match self.store.rows_of(live.id).await?[..] {
+            [row] => {
+                let doublings = u32::try_from(row.failures.min(16)).unwrap_or(0);
+                moment.now.saturating_add((REVERTED_RETRY_S << doublings).min(RETRY_MAX_S))
+            }
+            _ => moment.now,
+        };
+        Ok(self.store.failed(live.id, Failure::Reverted, Some(ending), retry_at).await?)
+    }
+
+    /// What each row moved, from the event, and what its lane has paid now, from the escrow.
+    async fn payments(&self, live: &LiveTransaction, receipt: &Mined, moment: &Moment) -> Result<Payments, SendError> {
+        let escrow = self.chain.deployment().escrow;
+        let mut moved: HashMap<Address, Amount> = HashMap::new();
+        for log in receipt.logs.iter().filter(|log| log.address == escrow) {
+            let Ok(event) = PrepaymentEscrow::Claimed::decode_log(log) else { continue };
+            for (payer, amount) in row::parse_payments(&event.payments)? {
+                let sum = moved.entry(payer).or_default();
+                *sum = sum.checked_add(amount).unwrap_or(Amount::MAX);
+            }
+        }
+        let lanes: Vec<(Address, Address)> =
+            self.store.rows_of(live.id).await?.into_iter().map(|row| (row.payer, live.payee)).collect();
+        let paid = self.chain.lanes_paid(moment.head.id(), &lanes).await?;
+        Ok(lanes
+            .into_iter()
+            .zip(paid)
+            .map(|((payer, _), paid)| (payer, (moved.get(&payer).copied().unwrap_or_default(), paid)))
+            .collect())
+    }
+}
+
+fn others_can_pay(cost: u128, key: usize, moment: &Moment) -> bool {
+    moment.keys.iter().enumerate().any(|(index, other)| index != key && other.balance >= cost)
+}
