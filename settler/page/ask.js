@@ -1,6 +1,6 @@
 // Asking the settler that served this page.
 
-const ANSWERS_WITHIN_MS = 10_000;
+const ANSWERS_WITHIN_MS = 30_000;
 
 /** An answer as JSON, or an error that a person can read. */
 export const ask = async (path, method = "GET") => {

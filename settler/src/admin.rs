@@ -4,13 +4,14 @@
 //!
 //! - `guard`: what other pages may not make a browser do here
 //! - `page`: the operator's page
-//! - `reports`: what it reads; `export`: the same as files; `dry_run`: what would be claimed now, and why
+//! - `reports`: what it reads, out of a `snapshot` where that means counting; `export`: the same as files; `dry_run`: what would be claimed now, and why
 
 mod dry_run;
 mod export;
 mod guard;
 mod page;
 mod reports;
+mod snapshot;
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 
 use crate::Config;
@@ -46,7 +47,7 @@ pub struct Admin {
     explorer_url: Option<Url>,
     policy: Policy,
     started_at: u64,
-    overview: reports::Cached,
+    kept: Mutex<snapshot::Kept>,
     exports: Arc<Semaphore>,
 }
 
@@ -62,7 +63,7 @@ impl Admin {
             explorer_url: config.explorer_url.clone(),
             policy,
             started_at: now_s(),
-            overview: reports::Cached::default(),
+            kept: Mutex::default(),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         }
     }
@@ -125,7 +126,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Health>) {
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Result<String, AdminError> {
     let summary = admin.sender.store.summary().await?;
-    Ok(admin.sender.metrics.render(&summary, &*admin.overview().await?, admin.started_at))
+    Ok(admin.sender.metrics.render(&summary, &admin.snapshot().await?.overview, admin.started_at))
 }
 
 async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Status>, AdminError> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::LogSummary;
 use crate::chain::EndpointLine;
-use crate::store::{Attention, Hold};
+use crate::store::Hold;
 
 /// After so many seconds without a successful look at the chain it cannot be said what the lanes hold.
 pub const STALE_AFTER_S: u64 = 60;
@@ -108,6 +108,19 @@ pub struct Alarm {
     pub text: String,
     /// What to do about it.
     pub remedy: String,
+}
+
+/// What stands still.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attention {
+    /// Lanes that close within the safety margin and are in no transaction.
+    pub closing: u64,
+    /// When the first of them closes.
+    pub closes_at: Option<u64>,
+    /// Transactions that no endpoint has accepted for [`UNSENT_AFTER_S`].
+    pub unsent: u64,
+    /// Transactions that were not mined for [`STUCK_AFTER_S`].
+    pub stuck: u64,
 }
 
 /// What alarms are made of.

@@ -11,7 +11,7 @@
 //! - [`charging`]: charges as the planner sees them; [`exposure`]: who owes too much; [`explain`]: why each voucher is claimed or waits
 //! - [`chain`]: what is asked of the chain; [`fees`]: what to offer for a transaction; [`pace`]: how fast the chain is,
 //!   and what follows from it; [`chunks`]: how much goes into one transaction
-//! - [`api`]: the JSON of both ports; [`reports`], [`earnings`], [`alarms`], [`csv`]: what the operator's page shows;
+//! - [`api`]: the JSON of both ports; [`reports`], [`earnings`], [`alarms`], [`lane_index`], [`csv`]: what the operator's page shows;
 //!   [`metrics`]: what Prometheus sees
 //! - [`cli`]: the commands of the binary; [`deploy`]: how one of them deploys a network; [`doctor`]: how one looks for
 //!   what is wrong
@@ -38,6 +38,7 @@ pub mod fees;
 pub mod follow;
 pub mod intake;
 pub mod keys;
+pub mod lane_index;
 pub mod metrics;
 pub mod pace;
 pub mod plan;

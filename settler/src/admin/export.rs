@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use alloy::primitives::Address;
 use axum::Json;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -20,7 +21,7 @@ use crate::clock::now_s;
 use crate::csv;
 use crate::earnings;
 use crate::reports::Range;
-use crate::store::StoreError;
+use crate::store::{Best, StoreError};
 
 /// Lines read from the database at once.
 const PAGE_ROWS: u32 = 1_000;
@@ -42,14 +43,28 @@ enum Format {
     Json,
 }
 
+/// Where the next piece begins.
+#[derive(Clone, Copy)]
+enum Cursor {
+    /// Nothing was read yet.
+    Start,
+    /// After this lane.
+    Lane(Best, Option<(Address, Address)>),
+    /// After this transaction.
+    Claim(i64),
+    /// Only the end is missing.
+    End,
+    /// All is said.
+    Ended,
+}
+
 /// An export that is being sent.
 struct Export {
     admin: Arc<Admin>,
     what: What,
     format: Format,
-    /// The last line that was read; none before the first.
-    after: Option<i64>,
-    ended: bool,
+    next: Cursor,
+    has_rows: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -61,7 +76,7 @@ async fn export(State(admin): State<Arc<Admin>>, Path(file): Path<String>) -> Re
     let Ok(permit) = admin.exports.clone().try_acquire_owned() else {
         return Ok(problem(StatusCode::TOO_MANY_REQUESTS, "other exports are being sent; come back"));
     };
-    let mut export = Export { admin, what, format, after: None, ended: false, _permit: permit };
+    let mut export = Export { admin, what, format, next: Cursor::Start, has_rows: false, _permit: permit };
     // The first page before the status: a database that fails is told as such.
     let first = export.next().await?.unwrap_or_default();
     let rest = stream::try_unfold(export, |mut export| async move {
@@ -98,55 +113,62 @@ fn parse(file: &str) -> Option<(What, Format)> {
 impl Export {
     /// The next piece of the file, none after its end.
     async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
-        if self.ended {
-            return Ok(None);
-        }
-        let is_first = self.after.is_none();
-        let after = self.after.unwrap_or(0);
         let store = &self.admin.sender.store;
-        let (text, last) = match self.what {
-            What::Lanes => {
-                let lanes = store.lanes_after(after, PAGE_ROWS).await?;
-                (written(self.format, &lanes, is_first), lanes.last().map(|lane| lane.id))
+        let is_first = matches!(self.next, Cursor::Start);
+        let (text, next) = match (self.what, self.next) {
+            (_, Cursor::Ended) => return Ok(None),
+            (_, Cursor::End) => {
+                let end = if matches!(self.format, Format::Json) { "\n]\n" } else { "" };
+                (end.to_owned(), Cursor::Ended)
             }
-            What::Claims => {
+            (What::Lanes, at) => {
+                let (best, after) =
+                    if let Cursor::Lane(best, after) = at { (best, after) } else { (Best::Waiting, None) };
+                let lanes = store.lanes_after(best, after, PAGE_ROWS).await?;
+                let next = match (lanes.last(), best) {
+                    (Some(last), _) => Cursor::Lane(best, Some((last.payer, last.payee))),
+                    (None, Best::Waiting) => Cursor::Lane(Best::UnderWay, None),
+                    (None, Best::UnderWay) => Cursor::End,
+                };
+                (self.written(&lanes, is_first), next)
+            }
+            (What::Claims, at) => {
+                let after = if let Cursor::Claim(after) = at { after } else { 0 };
                 let claims = store.claims_after(after, PAGE_ROWS).await?;
-                (written(self.format, &claims, is_first), claims.last().map(|claim| claim.id))
+                (self.written(&claims, is_first), claims.last().map_or(Cursor::End, |claim| Cursor::Claim(claim.id)))
             }
-            What::Earnings if is_first => {
-                // Bounded: the whole history in at most so many steps.
+            // Bounded: the whole history in at most so many steps.
+            (What::Earnings, _) => {
                 let steps = earnings::read(store, Range::All, now_s()).await?.steps;
-                (written(self.format, &steps, true), Some(0))
+                (self.written(&steps, true), Cursor::End)
             }
-            What::Earnings => (String::new(), None),
         };
-        self.after = last.or(Some(after));
-        self.ended = last.is_none();
-        let end = if self.ended && matches!(self.format, Format::Json) { "\n]\n" } else { "" };
-        Ok(Some(Bytes::from(text + end)))
+        self.next = next;
+        Ok(Some(Bytes::from(text)))
     }
-}
 
-/// Lines as the format has them, after its beginning if they are the first.
-fn written<T: Serialize + csv::Record>(format: Format, rows: &[T], is_first: bool) -> String {
-    let mut text = String::new();
-    match format {
-        Format::Csv => {
-            if is_first {
-                csv::put_line(&mut text, T::COLUMNS.iter().copied());
+    /// Lines as the format has them, after its beginning if they are the first piece.
+    fn written<T: Serialize + csv::Record>(&mut self, rows: &[T], is_first: bool) -> String {
+        let mut text = String::new();
+        match self.format {
+            Format::Csv => {
+                if is_first {
+                    csv::put_line(&mut text, T::COLUMNS.iter().copied());
+                }
+                for row in rows {
+                    csv::put_line(&mut text, row.fields().iter().map(String::as_str));
+                }
             }
-            for row in rows {
-                csv::put_line(&mut text, row.fields().iter().map(String::as_str));
+            Format::Json => {
+                text.push_str(if is_first { "[" } else { "" });
+                for row in rows {
+                    text.push_str(if self.has_rows { ",\n" } else { "\n" });
+                    // These types hold nothing that JSON cannot: no map with other keys than text, no failing serializer.
+                    text.push_str(&serde_json::to_string(row).unwrap_or_default());
+                    self.has_rows = true;
+                }
             }
         }
-        Format::Json => {
-            text.push_str(if is_first { "[" } else { "" });
-            for (index, row) in rows.iter().enumerate() {
-                text.push_str(if is_first && index == 0 { "\n" } else { ",\n" });
-                // These types hold nothing that JSON cannot: no map with other keys than text, no failing serializer.
-                text.push_str(&serde_json::to_string(row).unwrap_or_default());
-            }
-        }
+        text
     }
-    text
 }

@@ -7,8 +7,8 @@ use super::arguments::Running;
 use super::outcome::{CommandError, say, say_json};
 use super::table::{right, span, table};
 use crate::clock::now_s;
+use crate::lane_index::LaneSort;
 use crate::reports::LanePage;
-use crate::store::LaneSort;
 
 /// Which lanes.
 #[derive(Debug, Args)]

@@ -36,6 +36,6 @@ pub use intake::{CheckedVoucher, Recording};
 pub use lanes::{LaneView, OpenVoucher};
 pub use open::{Store, StoreError};
 pub use report_claims::{ClaimFilter, Earning};
-pub use report_lanes::{Attention, LaneFilter, LaneSort};
+pub use report_lanes::Best;
 pub use state::{Hold, Reason, TransactionState, VoucherState};
 pub use transactions::{Attempt, ClaimedRow, Instrument, LiveTransaction, NewTransaction, PlannedRow};
