@@ -31,6 +31,7 @@ pub use revert::ContractRevert;
 pub use row::{ROW_BYTES, RowError, RowResult};
 pub use typed::{
     Charge, Delegation, DepositOrder, Entrustment, Mandate, MandateRevocation, Message, NodeConsent, Permit, Route,
-    SIGNATURE_BYTES, SignatureError, Voucher, digest, escrow_domain, recover, routing_domain, sign, token_domain,
+    SIGNATURE_BYTES, SignatureError, Voucher, digest, escrow_domain, recover, routing_domain, sign, signature_parts,
+    token_domain,
 };
 pub use voucher::SignedVoucher;

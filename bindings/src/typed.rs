@@ -201,17 +201,27 @@ pub fn recover<T: SolStruct>(
 }
 
 fn recover_digest(digest: B256, signature: &[u8; SIGNATURE_BYTES]) -> Result<Address, SignatureError> {
+    let (scalars, y_is_odd) = signature_parts(signature)?;
+    let signature = Signature::from_bytes_and_parity(scalars, y_is_odd);
+    signature.recover_address_from_prehash(&digest).map_err(|_| SignatureError::Unrecoverable)
+}
+
+/// A signature's r and s, 64 bytes, and whether the point it was made with has an odd y. For those who recover by
+/// themselves: what the contracts refuse by its form is refused here.
+///
+/// # Errors
+/// When `v` is not 27 or 28 or `s` is in the upper half.
+pub fn signature_parts(signature: &[u8; SIGNATURE_BYTES]) -> Result<(&[u8], bool), SignatureError> {
     let [scalars @ .., v] = signature;
-    let y_parity = match v {
+    let y_is_odd = match v {
         27 => false,
         28 => true,
         other => return Err(SignatureError::BadV(*other)),
     };
-    let signature = Signature::from_bytes_and_parity(scalars, y_parity);
-    if signature.s() > S_MAX {
+    if U256::from_be_slice(&scalars[32..]) > S_MAX {
         return Err(SignatureError::HighS);
     }
-    signature.recover_address_from_prehash(&digest).map_err(|_| SignatureError::Unrecoverable)
+    Ok((scalars, y_is_odd))
 }
 
 #[cfg(test)]

@@ -20,8 +20,6 @@ use crate::store::{Hold, Instrument, OpenVoucher, PlannedRow};
 
 /// Transactions of one gas key in no block yet: nodes keep no more than sixteen of one account.
 const UNDER_WAY_MAX: usize = 16;
-/// Waiting vouchers looked at in one plan. More than these wait for the next, the urgent ones first.
-pub(crate) const PLAN_MAX: u32 = 50_000;
 /// Charges looked at in one look. More than these wait for the next look.
 const CHARGES_MAX: u32 = 256;
 /// How long vouchers wait that simulation refused. Far below any thaw margin.
@@ -107,19 +105,28 @@ impl Engine {
     /// Claims vouchers.
     pub(crate) async fn claim(&mut self, moment: &Moment) -> Result<(), SendError> {
         let sender = self.sender.clone();
-        let mut open = sender.store.open_vouchers(PLAN_MAX).await?;
-        if open.is_empty() {
+        let waiting = sender.store.look(|board| board.open().count()).await?;
+        if waiting == 0 {
             return Ok(());
         }
-        if let Some(limit) = self.policy.exposure_max {
-            exposure::mark(&mut open, &sender.store.under_way().await?, limit);
-        }
-        let policy = self.policy_now(&open, moment);
-        let plan = plan(&open, &policy, self.market(moment), moment.now);
+        let (policy, market, now) = (self.policy_now(waiting, moment), self.market(moment), moment.now);
+        let exposure = match policy.exposure_max {
+            Some(limit) => Some((limit, sender.store.under_way().await?)),
+            None => None,
+        };
+        let plan = sender
+            .store
+            .look(move |board| {
+                if let Some((limit, under_way)) = exposure {
+                    exposure::mark(board.open_mut(), &under_way, limit);
+                }
+                plan(board.open(), &policy, market, now)
+            })
+            .await?;
 
-        self.settle(&open, &plan.holds, moment).await?;
-        sender.store.hold(&changed(&open, &plan.holds), 0).await?;
-        let (queues, holds) = self.queues(Instrument::Voucher, plan, &open, moment);
+        self.settle(&plan.settled, moment).await?;
+        sender.store.hold(&plan.news, 0).await?;
+        let (queues, holds) = self.queues(Instrument::Voucher, plan, moment);
         sender.store.hold(&holds, 0).await?;
         let mut slots = Slots::open(&sender, moment).await?;
         for mut queue in queues {
@@ -147,9 +154,9 @@ impl Engine {
                 Standing::Open(charge) => charges.push(*charge),
             }
         }
-        let plan = plan(&charges, &self.policy_now(&charges, moment), self.market(moment), moment.now);
-        sender.store.hold_charges(&changed(&charges, &plan.holds), 0).await?;
-        let (queues, holds) = self.queues(Instrument::Charge, plan, &charges, moment);
+        let plan = plan(&charges, &self.policy_now(charges.len(), moment), self.market(moment), moment.now);
+        sender.store.hold_charges(&plan.news, 0).await?;
+        let (queues, holds) = self.queues(Instrument::Charge, plan, moment);
         sender.store.hold_charges(&holds, 0).await?;
         let mut slots = Slots::open(&sender, moment).await?;
         for mut queue in queues {
@@ -162,12 +169,12 @@ impl Engine {
     }
 
     /// What the chain has paid without us is at its end once enough blocks say so.
-    async fn settle(&self, open: &[OpenVoucher], holds: &[(i64, Hold)], moment: &Moment) -> Result<(), SendError> {
+    async fn settle(&self, settled: &[OpenVoucher], moment: &Moment) -> Result<(), SendError> {
+        if settled.is_empty() {
+            return Ok(());
+        }
         let sender = &self.sender;
-        let settled: BTreeSet<i64> =
-            holds.iter().filter(|(_, hold)| *hold == Hold::Settled).map(|(id, _)| *id).collect();
         let deep = (moment.head.number + 1).saturating_sub(sender.confirmations);
-        let settled: Vec<&OpenVoucher> = open.iter().filter(|open| settled.contains(&open.id)).collect();
         let lanes: Vec<_> = settled.iter().map(|open| (open.voucher.payer, open.voucher.payee)).collect();
         let paid = match sender.chain.lanes_paid(BlockId::number(deep), &lanes).await {
             Ok(paid) => paid,
@@ -175,7 +182,7 @@ impl Engine {
             Err(ChainError::Answered(_) | ChainError::Nonsense(_) | ChainError::NoQuorum { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        for (open, paid) in settled.into_iter().zip(paid) {
+        for (open, paid) in settled.iter().zip(paid) {
             if paid >= open.voucher.cumulative {
                 sender.store.settled_elsewhere(open.id).await?;
             }
@@ -185,23 +192,14 @@ impl Engine {
 
     /// A plan's rows by payee; those that close before all others and by themselves. While gas is above the cap, of
     /// these only the ones that are worth it now: the others are left.
-    fn queues(
-        &self,
-        instrument: Instrument,
-        plan: Plan,
-        open: &[OpenVoucher],
-        moment: &Moment,
-    ) -> (Vec<Queue>, Vec<(i64, Hold)>) {
+    fn queues(&self, instrument: Instrument, plan: Plan, moment: &Moment) -> (Vec<Queue>, Vec<(i64, Hold)>) {
         let market = self.market(moment);
         let row_cost = gas_value(self.row_gas, market.fee_per_gas, self.policy.native_coin_price);
         let (mut closing, mut others, mut holds) = (Vec::<Queue>::new(), Vec::<Queue>::new(), Vec::new());
-        let mut ids = BTreeSet::new();
+        let values = plan.closing;
         for batch in plan.batches {
             for row in batch.rows {
                 let queues = if row.reason.is_closing() { &mut closing } else { &mut others };
-                if row.reason.is_closing() {
-                    ids.insert(row.id);
-                }
                 // What failed goes by itself, so that what made it fail keeps nobody else waiting.
                 let belongs = |queue: &&mut Queue| queue.payee == batch.payee && queue.failures == row.failures;
                 match queues.iter_mut().rev().find(belongs) {
@@ -214,11 +212,6 @@ impl Engine {
                 }
             }
         }
-        let values: HashMap<i64, Amount> = open
-            .iter()
-            .filter(|open| ids.contains(&open.id))
-            .map(|open| (open.id, open.view.claimable(open.voucher.cumulative)))
-            .collect();
         for queue in &mut closing {
             let worth = |row: &PlannedRow| values.get(&row.id).is_some_and(|value| value.base_units() >= row_cost);
             if market.above_cap {
@@ -300,12 +293,6 @@ impl Engine {
 fn part_of(rows: usize, failures: u64) -> usize {
     let parts = 1usize.checked_shl(u32::try_from(failures).unwrap_or(u32::MAX)).unwrap_or(usize::MAX);
     rows.div_ceil(parts).max(1)
-}
-
-/// The holds that the log does not know yet.
-fn changed(open: &[OpenVoucher], holds: &[(i64, Hold)]) -> Vec<(i64, Hold)> {
-    let before: HashMap<i64, Option<Hold>> = open.iter().map(|open| (open.id, open.held)).collect();
-    holds.iter().filter(|(id, hold)| before.get(id) != Some(&Some(*hold))).copied().collect()
 }
 
 #[cfg(test)]

@@ -273,8 +273,8 @@ impl Engine {
     }
 
     /// The policy with the margin that this chain needs now, if that is more than the operator's.
-    pub(crate) fn policy_now(&self, open: &[OpenVoucher], moment: &Moment) -> Policy {
-        let rows = u64::try_from(open.len()).unwrap_or(u64::MAX);
+    pub(crate) fn policy_now(&self, waiting: usize, moment: &Moment) -> Policy {
+        let rows = u64::try_from(waiting).unwrap_or(u64::MAX);
         let road = Road {
             backlog_blocks: rows.saturating_mul(self.row_gas).div_ceil(moment.head.gas_limit.max(1)),
             confirmations: self.sender.confirmations,

@@ -9,7 +9,8 @@ use minus_bindings::Amount;
 use crate::store::OpenVoucher;
 
 /// Marks the vouchers of such payers. `under_way` is what transactions that have not ended are to move, by payer.
-pub fn mark(open: &mut [OpenVoucher], under_way: &[(Address, Amount)], limit: Amount) {
+pub fn mark<'a>(open: impl IntoIterator<Item = &'a mut OpenVoucher>, under_way: &[(Address, Amount)], limit: Amount) {
+    let open: Vec<&mut OpenVoucher> = open.into_iter().collect();
     let waiting = open.iter().map(|open| (open.voucher.payer, open.voucher.cumulative.saturating_sub(open.view.paid)));
     let mut owed: HashMap<Address, u128> = HashMap::new();
     for (payer, amount) in waiting.chain(under_way.iter().copied()) {

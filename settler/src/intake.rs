@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::api::{ChargesBody, ErrorAnswer, IntakeAnswer, IntakeBody, IntakeResult};
 use crate::chain::{ChainError, LaneQuestion, MandateView};
-use crate::check::{DelegateView, Refusal, check_charge, check_voucher, signer_until};
+use crate::check::{DelegateView, Domain, Refusal, check_charge, check_voucher, signer_until};
 use crate::clock::now_s;
 use crate::engine::Watch;
 use crate::sender::Sender;
@@ -25,6 +25,8 @@ use crate::store::{CheckedCharge, CheckedVoucher, LaneView, Recording, StoreErro
 pub const VOUCHERS_PER_REQUEST_MAX: usize = 1_024;
 /// A voucher is below 400 bytes of JSON.
 const BODY_BYTES_MAX: usize = 512 * VOUCHERS_PER_REQUEST_MAX;
+/// Rows that are worth another core: some milliseconds of signature checks.
+const SHARE_MIN: usize = 64;
 /// Requests judged at once; more are told to come back.
 const REQUESTS_AT_ONCE: usize = 32;
 
@@ -39,6 +41,8 @@ pub struct Intake {
     pub payees: Vec<Address>,
     /// Lanes to keep at most.
     pub lanes_max: u64,
+    /// What they are hashed with.
+    pub domain: Domain,
     /// Bounds the work under way.
     pub room: Semaphore,
 }
@@ -64,7 +68,8 @@ impl Intake {
     /// With room for as many requests as are judged at once.
     #[must_use]
     pub fn new(sender: Arc<Sender>, watch: Arc<Watch>, payees: Vec<Address>, lanes_max: u64) -> Self {
-        Self { sender, watch, payees, lanes_max, room: Semaphore::new(REQUESTS_AT_ONCE) }
+        let domain = Domain::new(&sender.chain.deployment().escrow_domain());
+        Self { sender, watch, payees, lanes_max, domain, room: Semaphore::new(REQUESTS_AT_ONCE) }
     }
 }
 
@@ -88,7 +93,7 @@ impl IntoResponse for IntakeError {
         let status = match &self {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy | Self::Store(StoreError::Busy) => StatusCode::TOO_MANY_REQUESTS,
             Self::Chain(cause) => {
                 tracing::warn!(%cause, "vouchers were not taken in");
                 StatusCode::SERVICE_UNAVAILABLE
@@ -141,6 +146,26 @@ fn unreadable(rejection: JsonRejection) -> Response {
     }
 }
 
+/// Reads and checks rows where it holds nobody up, some on each core. In their order.
+async fn on_all_cores<T: Send + 'static>(
+    rows: Vec<serde_json::Value>,
+    check: impl Fn(serde_json::Value) -> Result<T, Refusal> + Clone + Send + 'static,
+) -> Result<Vec<Result<T, Refusal>>, IntakeError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = rows.len().div_ceil(cores).max(SHARE_MIN);
+    let mut checked = Vec::with_capacity(rows.len());
+    let mut rows = rows.into_iter();
+    let mut shares = Vec::with_capacity(cores);
+    while rows.len() > 0 {
+        let (share, check): (Vec<_>, _) = (rows.by_ref().take(share).collect(), check.clone());
+        shares.push(tokio::task::spawn_blocking(move || share.into_iter().map(check).collect::<Vec<_>>()));
+    }
+    for share in shares {
+        checked.extend(share.await.map_err(|_| IntakeError::Busy)?);
+    }
+    Ok(checked)
+}
+
 fn answer(recording: Recording) -> IntakeResult {
     match recording {
         Recording::Recorded => IntakeResult::Recorded,
@@ -159,15 +184,13 @@ impl Intake {
     }
 
     async fn judge_charges(&self, rows: Vec<serde_json::Value>) -> Result<Vec<IntakeResult>, IntakeError> {
-        let domain = self.sender.chain.deployment().escrow_domain();
-        let parsed: Vec<Result<CheckedCharge, Refusal>> = rows
-            .into_iter()
-            .map(|row| {
-                let charge = serde_json::from_value::<SignedCharge>(row).map_err(|_| Refusal::Malformed)?;
-                let signer = check_charge(&charge, &self.payees, &domain)?;
-                Ok(CheckedCharge { charge, signer })
-            })
-            .collect();
+        let (payees, domain) = (self.payees.clone(), self.domain);
+        let parsed = on_all_cores(rows, move |row| {
+            let charge = serde_json::from_value::<SignedCharge>(row).map_err(|_| Refusal::Malformed)?;
+            let signer = check_charge(&charge, &payees, &domain)?;
+            Ok(CheckedCharge { charge, signer })
+        })
+        .await?;
         let good: Vec<&CheckedCharge> = parsed.iter().filter_map(|row| row.as_ref().ok()).collect();
         let (now, checks) = self.check_charges(&good).await?;
         let taken: Vec<CheckedCharge> = checks.iter().filter_map(ChargeCheck::taken).cloned().collect();
@@ -210,14 +233,12 @@ impl Intake {
     }
 
     async fn judge(&self, rows: Vec<serde_json::Value>) -> Result<Vec<IntakeResult>, IntakeError> {
-        let domain = self.sender.chain.deployment().escrow_domain();
-        let parsed: Vec<Result<(SignedVoucher, Address), Refusal>> = rows
-            .into_iter()
-            .map(|row| {
-                let voucher = serde_json::from_value::<SignedVoucher>(row).map_err(|_| Refusal::Malformed)?;
-                Ok((voucher, check_voucher(&voucher, &self.payees, &domain)?))
-            })
-            .collect();
+        let (payees, domain) = (self.payees.clone(), self.domain);
+        let parsed = on_all_cores(rows, move |row| {
+            let voucher = serde_json::from_value::<SignedVoucher>(row).map_err(|_| Refusal::Malformed)?;
+            Ok((voucher, check_voucher(&voucher, &payees, &domain)?))
+        })
+        .await?;
         let good: Vec<(SignedVoucher, Address)> = parsed.iter().filter_map(|row| row.as_ref().ok().copied()).collect();
         let mut checks = self.check(&good).await?.into_iter();
         let checked: Vec<Result<CheckedVoucher, Refusal>> =

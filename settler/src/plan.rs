@@ -3,7 +3,8 @@
 //! A claim costs native coin and brings tokens, so the policy needs a price between the two. Money that is about to
 //! leave, and what the operator asks for, is claimed whatever the price says.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
 use alloy::primitives::Address;
 use minus_bindings::Amount;
@@ -24,6 +25,9 @@ pub const ROWS_MAX: u64 = (TRANSACTION_GAS_MAX - BATCH_GAS) / ROW_GAS_MAX;
 /// No voucher is told to wait longer than this after a failure, which is far below any thaw margin. One that is was told
 /// so by a clock that was wrong, and does not wait.
 pub const RETRY_MAX_S: u64 = 3_600;
+/// Batches that one plan makes for one payee at most: more than all gas keys can have under way. What is left is planned when
+/// these are, the urgent rows first.
+const BATCHES_MAX: usize = 256;
 /// Wei of one native coin.
 pub const WEI_PER_COIN: u128 = 1_000_000_000_000_000_000;
 
@@ -69,35 +73,58 @@ pub struct Plan {
     pub batches: Vec<Batch>,
     /// To be left, by voucher.
     pub holds: Vec<(i64, Hold)>,
+    /// Those of them of which the log does not say so yet.
+    pub news: Vec<(i64, Hold)>,
+    /// Those that the chain has paid already.
+    pub settled: Vec<OpenVoucher>,
+    /// What those to be claimed would move whose money leaves otherwise, by voucher.
+    pub closing: HashMap<i64, Amount>,
 }
 
-/// Looks at each waiting voucher.
+/// Looks at each waiting voucher. The order in which they come makes no difference.
 #[must_use]
-pub fn plan(open: &[OpenVoucher], policy: &Policy, market: Market, now: u64) -> Plan {
+pub fn plan<'a>(open: impl IntoIterator<Item = &'a OpenVoucher>, policy: &Policy, market: Market, now: u64) -> Plan {
     let mut plan = Plan::default();
-    let mut by_payee: BTreeMap<Address, Candidates<'_>> = BTreeMap::new();
+    let mut by_payee: BTreeMap<Address, Candidates<'a>> = BTreeMap::new();
+    let own_gas = gas_value(ROW_GAS_USUAL, market.fee_per_gas, policy.native_coin_price);
     for voucher in open {
-        match judge(voucher, policy, market, now) {
+        match judge(voucher, policy, market, own_gas, now) {
             Judgement::Must(reason) => {
-                by_payee.entry(voucher.voucher.payee).or_default().must.push((voucher, reason));
+                by_payee.entry(voucher.voucher.payee).or_default().must.push((reason, deadline(voucher), voucher));
             }
-            Judgement::May => by_payee.entry(voucher.voucher.payee).or_default().may.push(voucher),
-            Judgement::Hold(hold) => plan.holds.push((voucher.id, hold)),
+            Judgement::May(value) => by_payee.entry(voucher.voucher.payee).or_default().may.push((value, voucher)),
+            Judgement::Hold(hold) => plan.hold(voucher, hold),
         }
     }
     for (payee, candidates) in by_payee {
         candidates.into_batches(payee, policy, market, &mut plan);
     }
+    plan.holds.sort_unstable_by_key(|(id, _)| *id);
+    plan.news.sort_unstable_by_key(|(id, _)| *id);
+    plan.settled.sort_unstable_by_key(|open| open.id);
     plan
+}
+
+impl Plan {
+    fn hold(&mut self, open: &OpenVoucher, hold: Hold) {
+        if hold == Hold::Settled {
+            self.settled.push(open.clone());
+        }
+        self.holds.push((open.id, hold));
+        if open.held != Some(hold) {
+            self.news.push((open.id, hold));
+        }
+    }
 }
 
 enum Judgement {
     Must(Reason),
-    May,
+    /// It would move so much.
+    May(u128),
     Hold(Hold),
 }
 
-fn judge(open: &OpenVoucher, policy: &Policy, market: Market, now: u64) -> Judgement {
+fn judge(open: &OpenVoucher, policy: &Policy, market: Market, own_gas: u128, now: u64) -> Judgement {
     let view = &open.view;
     let cumulative = open.voucher.cumulative;
     if cumulative <= view.paid {
@@ -114,7 +141,6 @@ fn judge(open: &OpenVoucher, policy: &Policy, market: Market, now: u64) -> Judge
         return Judgement::Hold(Hold::BadSignature);
     }
 
-    let own_gas = gas_value(ROW_GAS_USUAL, market.fee_per_gas, policy.native_coin_price);
     // Once for each notice whatever it is worth, then only what is worth its gas: or a payer under notice could sign
     // one base unit more after every claim, for ever, at our gas.
     let near = |ends_at: u64| {
@@ -143,35 +169,43 @@ fn judge(open: &OpenVoucher, policy: &Policy, market: Market, now: u64) -> Judge
         return Judgement::Must(Reason::Aged);
     }
     if claimable.base_units() >= own_gas.saturating_mul(u128::from(policy.value_over_gas)) {
-        return Judgement::May;
+        return Judgement::May(claimable.base_units());
     }
     Judgement::Hold(Hold::NotWorthYet)
 }
 
 #[derive(Default)]
 struct Candidates<'a> {
-    must: Vec<(&'a OpenVoucher, Reason)>,
-    may: Vec<&'a OpenVoucher>,
+    /// With the reason and the deadline.
+    must: Vec<(Reason, u64, &'a OpenVoucher)>,
+    /// With what each would move; its gas is that of any other.
+    may: Vec<(u128, &'a OpenVoucher)>,
 }
 
 impl Candidates<'_> {
     /// What may be claimed rides along with what must be; alone it has to be worth the batch as well.
     fn into_batches(self, payee: Address, policy: &Policy, market: Market, plan: &mut Plan) {
-        let Self { mut must, may } = self;
+        let Self { mut must, mut may } = self;
         let count = u64::try_from(may.len()).unwrap_or(u64::MAX);
         let gas = BATCH_GAS.saturating_add(ROW_GAS_USUAL.saturating_mul(count));
         let cost = gas_value(gas, market.fee_per_gas, policy.native_coin_price);
-        let value = may
-            .iter()
-            .fold(0u128, |sum, open| sum.saturating_add(open.view.claimable(open.voucher.cumulative).base_units()));
+        let value = may.iter().fold(0u128, |sum, (value, _)| sum.saturating_add(*value));
         if must.is_empty() && value < cost.saturating_mul(u128::from(policy.value_over_gas)) {
-            plan.holds.extend(may.iter().map(|open| (open.id, Hold::NotWorthYet)));
+            for (_, open) in may {
+                plan.hold(open, Hold::NotWorthYet);
+            }
             return;
         }
-        must.sort_by_key(|(open, reason)| (*reason, deadline(open)));
+        let rows_max = usize::try_from(policy.rows_max.clamp(1, ROWS_MAX)).unwrap_or(1);
+        let room = rows_max * BATCHES_MAX;
+        first(&mut must, room, |(reason, deadline, open)| (*reason, *deadline, open.id));
+        first(&mut may, room - must.len(), |(value, open)| (Reverse(*value), open.id));
+        let closing = must.iter().filter(|(reason, ..)| reason.is_closing());
+        plan.closing.extend(closing.map(|(.., open)| (open.id, open.view.claimable(open.voucher.cumulative))));
         let rows: Vec<PlannedRow> = must
             .into_iter()
-            .chain(may.into_iter().map(|open| (open, Reason::Worth)))
+            .map(|(reason, _, open)| (open, reason))
+            .chain(may.into_iter().map(|(_, open)| (open, Reason::Worth)))
             .map(|(open, reason)| PlannedRow {
                 id: open.id,
                 voucher: open.voucher,
@@ -180,9 +214,17 @@ impl Candidates<'_> {
                 failures: open.failures,
             })
             .collect();
-        let rows_max = usize::try_from(policy.rows_max.clamp(1, ROWS_MAX)).unwrap_or(1);
         plan.batches.extend(rows.chunks(rows_max).map(|rows| Batch { payee, rows: rows.to_vec() }));
     }
+}
+
+/// Keeps the first so many, in order, without sorting what goes.
+fn first<T, K: Ord>(rows: &mut Vec<T>, count: usize, key: impl Fn(&T) -> K) {
+    if count > 0 && count < rows.len() {
+        rows.select_nth_unstable_by_key(count - 1, &key);
+    }
+    rows.truncate(count);
+    rows.sort_unstable_by_key(key);
 }
 
 fn deadline(open: &OpenVoucher) -> u64 {

@@ -262,3 +262,67 @@ fn a_payer_that_owes_too_much_is_claimed_if_that_is_worth_its_gas() {
     open.voucher.cumulative = units(14_999);
     assert_eq!(held(open), Hold::NotWorthYet);
 }
+
+#[test]
+fn the_order_in_which_vouchers_come_changes_nothing() {
+    let mut open: Vec<OpenVoucher> =
+        (1..=40).map(|id| voucher(id, 200_000 + u128::from(id.unsigned_abs() % 7))).collect();
+    open[3].asked = true;
+    open[5].view.thaw_ends_at = NOW + 50;
+    let forth = plan(&open, &Policy { rows_max: 3, ..policy() }, MARKET, NOW);
+    open.reverse();
+    let back = plan(&open, &Policy { rows_max: 3, ..policy() }, MARKET, NOW);
+
+    assert_eq!((reasons(&forth), &forth.holds), (reasons(&back), &back.holds));
+    assert_eq!(reasons(&back)[..2], [(6, Reason::Thawing), (4, Reason::Asked)]);
+}
+
+#[test]
+fn the_urgent_and_then_the_valuable_go_first_when_not_all_fit() {
+    let count = 3 * BATCHES_MAX;
+    let mut open: Vec<OpenVoucher> = (1..=i64::try_from(count).unwrap() + 2)
+        .map(|id| voucher(id, 1_000_000 + u128::from(id.unsigned_abs())))
+        .collect();
+    open[0].asked = true;
+    let plan = plan(&open, &Policy { rows_max: 3, ..policy() }, MARKET, NOW);
+
+    let given = reasons(&plan);
+    assert_eq!((plan.batches.len(), given.len()), (BATCHES_MAX, count));
+    assert_eq!(given[0], (1, Reason::Asked));
+    assert!(
+        !given.contains(&(2, Reason::Worth)) && !given.contains(&(3, Reason::Worth)),
+        "the two least valuable wait"
+    );
+    assert!(plan.holds.is_empty(), "what only waits for its turn is held by nothing");
+}
+
+#[test]
+fn only_what_the_log_does_not_say_yet_is_news() {
+    let told = OpenVoucher { held: Some(Hold::NotWorthYet), ..voucher(1, 1) };
+    let plan = plan(&[told, voucher(2, 1)], &policy(), MARKET, NOW);
+
+    assert_eq!(plan.holds, [(1, Hold::NotWorthYet), (2, Hold::NotWorthYet)]);
+    assert_eq!(plan.news, [(2, Hold::NotWorthYet)]);
+}
+
+/// `cargo test --release -p minus-settler --lib -- --ignored --nocapture a_million_lanes`
+#[test]
+#[ignore = "a measurement"]
+fn a_million_lanes_are_planned() {
+    for lanes in [10_000, 100_000, 1_000_000] {
+        let open: Vec<OpenVoucher> = (1..=lanes)
+            .map(|id: i64| {
+                let mut open = voucher(id, u128::from(id.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40));
+                open.view.thaw_ends_at = if id % 1_000 == 0 { NOW + 50 } else { 0 };
+                open
+            })
+            .collect();
+        let started = std::time::Instant::now();
+        let plan = plan(&open, &policy(), MARKET, NOW);
+        let elapsed = started.elapsed();
+        let rows: usize = plan.batches.iter().map(|batch| batch.rows.len()).sum();
+        let memory = std::fs::read_to_string("/proc/self/status").unwrap();
+        let memory = memory.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+        println!("{lanes} lanes: {elapsed:?}, {rows} rows planned, {} held; {memory}", plan.holds.len());
+    }
+}

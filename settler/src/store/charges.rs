@@ -7,6 +7,7 @@ use minus_bindings::{Amount, SignedCharge};
 use super::codec;
 use super::database::Write;
 use super::intake::Recording;
+use super::lanes::hold;
 use super::open::{Ids, Store, StoreError};
 use super::state::Hold;
 use super::transactions::PlannedRow;
@@ -133,20 +134,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn hold_charges(&self, holds: &[(i64, Hold)], retry_at: u64) -> Result<(), StoreError> {
-        if holds.is_empty() {
-            return Ok(());
-        }
-        let mut transaction = self.begin().await?;
-        for (id, hold) in holds {
-            let again = if matches!(hold, Hold::Failed | Hold::BadSignature) { retry_at } else { 0 };
-            sqlx::query("update charges set held = $1, retry_at = case when retry_at < $2 then $2 else retry_at end where id = $3")
-                .bind(hold.as_str())
-                .bind(codec::signed(again))
-                .bind(id)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        transaction.commit().await
+        hold(self, "charges", holds, retry_at).await
     }
 
     /// The chain has paid all of a charge, under enough blocks. One that was replaced by a larger one stays.

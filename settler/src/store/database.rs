@@ -12,6 +12,8 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::board::Touched;
+use super::intake::Lane;
 use super::open::StoreError;
 
 /// Enough for the operator's questions while the engine reads.
@@ -157,6 +159,8 @@ pub(super) struct Writer {
     /// Held until the log is closed or nobody has it any more.
     lock: Arc<std::sync::Mutex<Option<File>>>,
     is_abandoned: Arc<AtomicBool>,
+    /// Lanes whose rows changed since they were last read.
+    pub(super) touched: Arc<Touched>,
 }
 
 #[derive(Default)]
@@ -172,7 +176,7 @@ impl Writer {
     /// Takes the file's lock, if it is a file.
     pub(super) fn new(database: Arc<Database>) -> Result<Self, StoreError> {
         let lock = Arc::new(std::sync::Mutex::new(database.lock()?));
-        Ok(Self { database, slot: Arc::default(), lock, is_abandoned: Arc::default() })
+        Ok(Self { database, slot: Arc::default(), lock, is_abandoned: Arc::default(), touched: Arc::default() })
     }
 
     /// Starts a transaction that holds the write lock from its first statement on, so that what it reads stays true until
@@ -202,7 +206,13 @@ impl Writer {
         let begun = connection.execute(statement).await;
         slot.connection = Some(connection);
         begun?;
-        Ok(Write { slot, is_abandoned: Arc::clone(&self.is_abandoned) })
+        Ok(Write {
+            slot,
+            is_abandoned: Arc::clone(&self.is_abandoned),
+            lanes: Vec::new(),
+            touches_all: false,
+            touched: Arc::clone(&self.touched),
+        })
     }
 
     /// Opens the connection and brings the tables up to date.
@@ -243,9 +253,22 @@ impl Writer {
 pub(super) struct Write {
     slot: OwnedMutexGuard<Slot>,
     is_abandoned: Arc<AtomicBool>,
+    lanes: Vec<Lane>,
+    touches_all: bool,
+    touched: Arc<Touched>,
 }
 
 impl Write {
+    /// Something that the planner knows of this lane changes.
+    pub(super) fn touch(&mut self, lane: Lane) {
+        self.lanes.push(lane);
+    }
+
+    /// The same for every lane.
+    pub(super) fn touch_all(&mut self) {
+        self.touches_all = true;
+    }
+
     /// Makes it last. After a failure nobody knows; the next to begin undoes what is left of it.
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         if self.is_abandoned.load(Ordering::Acquire) {
@@ -258,9 +281,14 @@ impl Write {
 }
 
 impl Drop for Write {
+    /// Whatever became of it: to read a lane once too often does no harm.
     fn drop(&mut self) {
         if self.is_abandoned.load(Ordering::Acquire) {
             self.slot.connection = None;
+        }
+        match self.touches_all {
+            true => self.touched.add_all(),
+            false => self.touched.add(&self.lanes),
         }
     }
 }

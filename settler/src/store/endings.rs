@@ -138,6 +138,7 @@ impl Store {
     /// When the database fails.
     pub async fn settled_elsewhere(&self, id: i64) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
+        touch_lane_of(&mut transaction, id).await?;
         sqlx::query(
             "update vouchers set state = 'confirmed', came_from = state, paid = $1, held = $2
              where id = $3 and state = 'recorded'",
@@ -199,6 +200,7 @@ impl Store {
     /// A copy of a confirmed voucher that waits for the rest, unless something of its lane waits or is under way already.
     /// It does not belong to the request any more that its original answered.
     async fn record_rest(&self, transaction: &mut Write, voucher_id: i64) -> Result<(), StoreError> {
+        touch_lane_of(transaction, voucher_id).await?;
         sqlx::query(
             "insert into vouchers (id, payer, payee, cumulative, signer, signature, state, came_from, recorded_at)
              select $2, v.payer, v.payee, v.cumulative, v.signer, v.signature, 'recorded', 'new', v.recorded_at
@@ -215,13 +217,28 @@ impl Store {
     }
 }
 
+async fn touch_lane_of(transaction: &mut Write, voucher_id: i64) -> Result<(), StoreError> {
+    let lane: Option<(String, String)> = sqlx::query_as("select payer, payee from vouchers where id = $1")
+        .bind(voucher_id)
+        .fetch_optional(&mut **transaction)
+        .await?;
+    if let Some((payer, payee)) = lane {
+        transaction.touch((codec::address(&payer)?, codec::address(&payee)?));
+    }
+    Ok(())
+}
+
 async fn rows(transaction: &mut Write, id: i64) -> Result<Vec<EndingRow>, StoreError> {
-    Ok(sqlx::query_as(
+    let rows: Vec<EndingRow> = sqlx::query_as(
         "select id, payer, payee, cumulative, recorded_at, asked, failures from vouchers where transaction_id = $1",
     )
     .bind(id)
     .fetch_all(&mut **transaction)
-    .await?)
+    .await?;
+    for row in &rows {
+        transaction.touch((codec::address(&row.payer)?, codec::address(&row.payee)?));
+    }
+    Ok(rows)
 }
 
 async fn put_receipt(

@@ -1,11 +1,16 @@
 //! What the planner reads, and the chain's view of each lane.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use alloy::primitives::Address;
 use minus_bindings::{Amount, SignedVoucher};
-use sqlx::AnyConnection;
+use sqlx::AssertSqlSafe;
 
+use super::board::NOTHING_UNDER_WAY;
 use super::codec;
+use super::database::Write;
 use super::open::{Store, StoreError};
+use super::rows::{chunks, places};
 use super::state::Hold;
 
 /// One lane as the chain showed it, with what else may pay its vouchers or end them.
@@ -66,7 +71,7 @@ pub struct OpenVoucher {
 }
 
 #[derive(sqlx::FromRow)]
-struct OpenRow {
+pub(super) struct OpenRow {
     id: i64,
     payer: String,
     payee: String,
@@ -90,7 +95,7 @@ struct OpenRow {
 }
 
 impl OpenRow {
-    fn parse(self) -> Result<OpenVoucher, StoreError> {
+    pub(super) fn parse(self) -> Result<OpenVoucher, StoreError> {
         Ok(OpenVoucher {
             id: self.id,
             voucher: SignedVoucher {
@@ -121,43 +126,30 @@ impl OpenRow {
     }
 }
 
-/// The columns of [`OpenRow`], of vouchers whose lane has nothing under way.
-macro_rules! open_vouchers {
-    ($rest:literal) => {
-        concat!(
-            "select v.id, v.payer, v.payee, v.cumulative, v.signature, v.signer, v.recorded_at, v.retry_at, v.asked, v.failures,
-                    v.held, coalesce((select max(t.created_at) from vouchers c join transactions t on t.id = c.transaction_id
-                                      where c.payer = v.payer and c.payee = v.payee
-                                        and c.reason in ('thawing', 'signer_ending')), 0) as closing_claimed_at,
-                    l.lane_deposit, l.lane_paid, l.lane_thawing, l.lane_thaw_ends_at, l.open_amount,
-                    l.open_thawing, l.open_thaw_ends_at, l.signer_ends_at
-             from vouchers v join lanes l on l.payer = v.payer and l.payee = v.payee
-             where v.state = 'recorded'
-               and not exists (select 1 from vouchers w where w.payer = v.payer and w.payee = v.payee
-                               and w.state in ('planned', 'submitted')) ",
-            $rest
-        )
-    };
-}
+/// The columns of [`OpenRow`], of a voucher `v` and its lane `l`.
+pub(super) const OPEN_COLUMNS: &str =
+    "v.id, v.payer, v.payee, v.cumulative, v.signature, v.signer, v.recorded_at, v.retry_at, v.asked, v.failures,
+     v.held, coalesce((select max(t.created_at) from vouchers c join transactions t on t.id = c.transaction_id
+               where c.payer = v.payer and c.payee = v.payee and c.reason in ('thawing', 'signer_ending')), 0)
+         as closing_claimed_at,
+     l.lane_deposit, l.lane_paid, l.lane_thawing, l.lane_thaw_ends_at, l.open_amount, l.open_thawing,
+     l.open_thaw_ends_at, l.signer_ends_at";
 
 impl Store {
-    /// The vouchers that may be planned: those with money behind them before those without, lest the latter fill the
-    /// limit for good; the operator's wishes first, then lanes that are about to close, then the oldest; at most `limit`.
+    /// The vouchers that may be planned: those with money behind them before those without; the operator's wishes first,
+    /// then lanes that are about to close, then the oldest; at most `limit`.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn open_vouchers(&self, limit: u32) -> Result<Vec<OpenVoucher>, StoreError> {
-        let rows: Vec<OpenRow> = sqlx::query_as(open_vouchers!(
-            "order by l.lane_deposit || l.open_amount = $2, v.asked is null,
-                      l.lane_thaw_ends_at + l.open_thaw_ends_at + l.signer_ends_at = 0,
-                      v.recorded_at, v.id
-             limit $1"
-        ))
-        .bind(i64::from(limit))
-        .bind(codec::amount_text(Amount::ZERO).repeat(2))
-        .fetch_all(self.reader())
-        .await?;
-        rows.into_iter().map(OpenRow::parse).collect()
+        let mut open: Vec<OpenVoucher> = self.look(|board| board.open().cloned().collect()).await?;
+        open.sort_by_key(|open| {
+            let view = &open.view;
+            let closes = [view.thaw_ends_at, view.open_thaw_ends_at, view.signer_ends_at].iter().any(|at| *at != 0);
+            (view.deposit.is_zero() && view.open.is_zero(), !open.asked, !closes, open.recorded_at, open.id)
+        });
+        open.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(open)
     }
 
     /// The vouchers whose lane was last read before `seen_before`, the longest ago first, at most `limit`. A lane that
@@ -166,15 +158,37 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn stale_views(&self, seen_before: u64, now: u64, limit: u32) -> Result<Vec<OpenVoucher>, StoreError> {
-        let rows: Vec<OpenRow> = sqlx::query_as(open_vouchers!(
-            "and (l.seen_at <= $1 or l.seen_at > $2) order by l.seen_at <= $2, l.seen_at limit $3"
-        ))
-        .bind(codec::signed(seen_before))
-        .bind(codec::signed(now))
-        .bind(i64::from(limit))
+        let text = format!(
+            "select {OPEN_COLUMNS} from lanes l join vouchers v on v.payer = l.payer and v.payee = l.payee
+             where v.state = 'recorded' and {NOTHING_UNDER_WAY} and (l.seen_at <= $1 or l.seen_at > $2)
+             order by l.seen_at <= $2, l.seen_at limit $3"
+        );
+        let rows: Vec<OpenRow> = sqlx::query_as(AssertSqlSafe(text))
+            .bind(codec::signed(seen_before))
+            .bind(codec::signed(now))
+            .bind(i64::from(limit))
+            .fetch_all(self.reader())
+            .await?;
+        rows.into_iter().map(OpenRow::parse).collect()
+    }
+
+    /// What the vouchers that are under way are to move, by payer.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn under_way(&self) -> Result<Vec<(Address, Amount)>, StoreError> {
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "select v.payer, v.cumulative, l.lane_paid
+             from vouchers v join lanes l on l.payer = v.payer and l.payee = v.payee
+             where v.state in ('planned', 'submitted')",
+        )
         .fetch_all(self.reader())
         .await?;
-        rows.into_iter().map(OpenRow::parse).collect()
+        rows.iter()
+            .map(|(payer, cumulative, paid)| {
+                Ok((codec::address(payer)?, codec::amount(cumulative)?.saturating_sub(codec::amount(paid)?)))
+            })
+            .collect()
     }
 
     /// What the vouchers that are under way are to move, by payer.
@@ -201,9 +215,13 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn put_views(&self, views: &[(Address, Address, LaneView)], now: u64) -> Result<(), StoreError> {
+        // A lane twice in one statement is an error of PostgreSQL; the last word counts.
+        let views: BTreeMap<_, _> = views.iter().map(|(payer, payee, view)| ((*payer, *payee), *view)).collect();
+        let views: Vec<_> = views.into_iter().map(|((payer, payee), view)| (payer, payee, view, now)).collect();
         let mut transaction = self.begin().await?;
-        for (payer, payee, view) in views {
-            put_view(&mut transaction, *payer, *payee, view, now).await?;
+        put_views(&mut transaction, &views).await?;
+        for (payer, payee, ..) in views {
+            transaction.touch((payer, payee));
         }
         transaction.commit().await
     }
@@ -213,58 +231,84 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn hold(&self, holds: &[(i64, Hold)], retry_at: u64) -> Result<(), StoreError> {
-        if holds.is_empty() {
-            return Ok(());
-        }
-        let mut transaction = self.begin().await?;
-        for (id, hold) in holds {
-            let again = if matches!(hold, Hold::Failed | Hold::BadSignature) { retry_at } else { 0 };
-            // What the policy said before the operator asked is not an answer to the operator.
-            sqlx::query(
-                "update vouchers set held = $1, retry_at = case when retry_at < $2 then $2 else retry_at end
-                 where id = $3 and state = 'recorded' and (asked is null or $1 <> 'not_worth_yet')",
-            )
-            .bind(hold.as_str())
-            .bind(codec::signed(again))
-            .bind(id)
-            .execute(&mut *transaction)
-            .await?;
-        }
-        transaction.commit().await
+        hold(self, "vouchers", holds, retry_at).await
     }
 }
 
-/// Keeps what the chain showed of one lane.
-pub(super) async fn put_view(
-    connection: &mut AnyConnection,
-    payer: Address,
-    payee: Address,
-    view: &LaneView,
-    now: u64,
+/// Notes why rows of `vouchers` or `charges` wait.
+pub(super) async fn hold(
+    store: &Store,
+    table: &'static str,
+    holds: &[(i64, Hold)],
+    retry_at: u64,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert into lanes (payer, payee, lane_deposit, lane_paid, lane_thawing, lane_thaw_ends_at, open_amount,
-                            open_thawing, open_thaw_ends_at, signer_ends_at, seen_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-         on conflict (payer, payee) do update set
-            lane_deposit = excluded.lane_deposit, lane_paid = excluded.lane_paid,
-            lane_thawing = excluded.lane_thawing, lane_thaw_ends_at = excluded.lane_thaw_ends_at,
-            open_amount = excluded.open_amount, open_thawing = excluded.open_thawing,
-            open_thaw_ends_at = excluded.open_thaw_ends_at, signer_ends_at = excluded.signer_ends_at,
-            seen_at = excluded.seen_at",
-    )
-    .bind(codec::address_text(payer))
-    .bind(codec::address_text(payee))
-    .bind(codec::amount_text(view.deposit))
-    .bind(codec::amount_text(view.paid))
-    .bind(codec::amount_text(view.thawing))
-    .bind(codec::signed(view.thaw_ends_at))
-    .bind(codec::amount_text(view.open))
-    .bind(codec::amount_text(view.open_thawing))
-    .bind(codec::signed(view.open_thaw_ends_at))
-    .bind(codec::signed(view.signer_ends_at))
-    .bind(codec::signed(now))
-    .execute(connection)
-    .await?;
+    if holds.is_empty() {
+        return Ok(());
+    }
+    let mut by_hold: BTreeMap<Hold, BTreeSet<i64>> = BTreeMap::new();
+    for (id, hold) in holds {
+        by_hold.entry(*hold).or_default().insert(*id);
+    }
+    // A charge waits in no state. What the policy said before the operator asked is not an answer to the operator.
+    let waits =
+        if table == "vouchers" { "and state = 'recorded' and (asked is null or $1 <> 'not_worth_yet')" } else { "" };
+    let mut transaction = store.begin().await?;
+    for (hold, ids) in by_hold {
+        let again = if matches!(hold, Hold::Failed | Hold::BadSignature) { retry_at } else { 0 };
+        for chunk in chunks(&ids.into_iter().collect::<Vec<_>>()) {
+            let places: Vec<String> = (0..chunk.len()).map(|index| format!("${}", index + 3)).collect();
+            let text = format!(
+                "update {table} set held = $1, retry_at = case when retry_at < $2 then $2 else retry_at end
+                 where id in ({}) {waits} returning payer, payee",
+                places.join(", ")
+            );
+            let mut query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(text));
+            query = query.bind(hold.as_str()).bind(codec::signed(again));
+            for id in chunk {
+                query = query.bind(*id);
+            }
+            for (payer, payee) in query.fetch_all(&mut *transaction).await? {
+                transaction.touch((codec::address(&payer)?, codec::address(&payee)?));
+            }
+        }
+    }
+    transaction.commit().await
+}
+
+/// Keeps what the chain showed of each lane, and when: each lane once.
+pub(super) async fn put_views(
+    transaction: &mut Write,
+    views: &[(Address, Address, LaneView, u64)],
+) -> Result<(), StoreError> {
+    for chunk in chunks(views) {
+        let text = format!(
+            "insert into lanes (payer, payee, lane_deposit, lane_paid, lane_thawing, lane_thaw_ends_at, open_amount,
+                                open_thawing, open_thaw_ends_at, signer_ends_at, seen_at)
+             values {}
+             on conflict (payer, payee) do update set
+                lane_deposit = excluded.lane_deposit, lane_paid = excluded.lane_paid,
+                lane_thawing = excluded.lane_thawing, lane_thaw_ends_at = excluded.lane_thaw_ends_at,
+                open_amount = excluded.open_amount, open_thawing = excluded.open_thawing,
+                open_thaw_ends_at = excluded.open_thaw_ends_at, signer_ends_at = excluded.signer_ends_at,
+                seen_at = excluded.seen_at",
+            places(chunk.len(), 11, "")
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for (payer, payee, view, seen_at) in chunk {
+            query = query
+                .bind(codec::address_text(*payer))
+                .bind(codec::address_text(*payee))
+                .bind(codec::amount_text(view.deposit))
+                .bind(codec::amount_text(view.paid))
+                .bind(codec::amount_text(view.thawing))
+                .bind(codec::signed(view.thaw_ends_at))
+                .bind(codec::amount_text(view.open))
+                .bind(codec::amount_text(view.open_thawing))
+                .bind(codec::signed(view.open_thaw_ends_at))
+                .bind(codec::signed(view.signer_ends_at))
+                .bind(codec::signed(*seen_at));
+        }
+        query.execute(&mut **transaction).await?;
+    }
     Ok(())
 }

@@ -5,7 +5,8 @@
 //! - [`open`]: opening the log and bringing its tables up to date
 //! - [`state`]: the words of the state machine
 //! - [`codec`]: how amounts, addresses and bytes look in a column
-//! - [`intake`]: recording vouchers
+//! - [`intake`]: recording vouchers; `recorder`: many at once, in one commit; `rows`: statements over many rows
+//! - [`board`]: what may be planned, in memory
 //! - [`charges`]: what is asked for out of standing mandates
 //! - [`lanes`]: what the planner reads, and the chain's view of each lane
 //! - `plans`: storing signed transactions before they are sent; [`transactions`]: how far each has come
@@ -14,6 +15,7 @@
 //! - [`requests`]: the operator's "claim now"
 //! - [`report`]: what `status` and the metrics show; [`report_lanes`], [`report_claims`]: what the page lists
 
+pub mod board;
 pub mod charges;
 pub mod codec;
 mod database;
@@ -23,13 +25,16 @@ pub mod intake;
 pub mod lanes;
 pub mod open;
 mod plans;
+mod recorder;
 pub mod report;
 pub mod report_claims;
 pub mod report_lanes;
 pub mod requests;
+mod rows;
 pub mod state;
 pub mod transactions;
 
+pub use board::Board;
 pub use charges::{CheckedCharge, OpenCharge};
 pub use earnings::Earnings;
 pub use intake::{CheckedVoucher, Recording};

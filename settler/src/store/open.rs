@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sqlx::AnyPool;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::board::{Board, Touched};
 use super::database::{Database, Write, Writer};
 use super::earnings;
+use super::recorder::Recorder;
 
 /// How long a start waits for another settler to let go of the database: one that was just told to stop, or killed, is
 /// gone within moments.
@@ -34,6 +37,12 @@ pub enum StoreError {
     /// The settler is shutting down.
     #[error("the log is closed")]
     Closed,
+    /// Too much waits to be recorded. Retryable.
+    #[error("too much waits to be recorded")]
+    Busy,
+    /// It could not be recorded. Retryable.
+    #[error("not recorded: {0}")]
+    NotCommitted(String),
     /// A column holds what this program never writes.
     #[error("column of {kind} holds {value:?}")]
     Corrupt {
@@ -87,6 +96,8 @@ impl Ids {
 pub struct Store {
     writer: Writer,
     reader: AnyPool,
+    recorder: Recorder,
+    board: Arc<Mutex<Board>>,
     pub(super) ids: Arc<Ids>,
 }
 
@@ -121,11 +132,25 @@ impl Store {
         let ids = Ids::read(&mut transaction).await?;
         transaction.commit().await?;
         let reader = database.readers().await?;
-        Ok(Self { writer, reader, ids: Arc::new(ids) })
+        let ids = Arc::new(ids);
+        let recorder = Recorder::start(writer.clone(), Arc::clone(&ids));
+        Ok(Self { writer, reader, recorder, board: Arc::default(), ids })
     }
 
     pub(super) async fn begin(&self) -> Result<Write, StoreError> {
         self.writer.begin().await
+    }
+
+    pub(super) const fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    pub(super) const fn board(&self) -> &Arc<Mutex<Board>> {
+        &self.board
+    }
+
+    pub(super) fn touched(&self) -> &Touched {
+        &self.writer.touched
     }
 
     pub(super) fn reader(&self) -> &AnyPool {

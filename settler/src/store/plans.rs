@@ -49,6 +49,7 @@ impl Store {
             if !planned {
                 return Ok(None);
             }
+            transaction.touch((row.voucher.payer, row.voucher.payee));
         }
         transaction.commit().await?;
         Ok(Some(id))

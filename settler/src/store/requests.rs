@@ -52,6 +52,7 @@ impl Store {
         )
         .execute(&mut *transaction)
         .await?;
+        transaction.touch_all();
         transaction.commit().await?;
         Ok(id)
     }

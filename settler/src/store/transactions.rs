@@ -182,6 +182,7 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         earnings::take_back(&mut transaction, id).await?;
+        touch_rows(&mut transaction, id).await?;
         for statement in [
             "update transactions set state = 'planned', came_from = state where id = $1 and state <> 'planned'",
             "update transactions set mined_hash = null, mined_block = null, mined_in = null, gas_used = null,
@@ -329,6 +330,18 @@ impl Store {
             })
             .collect()
     }
+}
+
+/// Every lane that a transaction has a voucher of.
+async fn touch_rows(transaction: &mut Write, id: i64) -> Result<(), StoreError> {
+    let lanes: Vec<(String, String)> = sqlx::query_as("select payer, payee from vouchers where transaction_id = $1")
+        .bind(id)
+        .fetch_all(&mut **transaction)
+        .await?;
+    for (payer, payee) in lanes {
+        transaction.touch((codec::address(&payer)?, codec::address(&payee)?));
+    }
+    Ok(())
 }
 
 async fn submit(transaction: &mut Write, id: i64) -> Result<(), StoreError> {

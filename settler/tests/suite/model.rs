@@ -14,7 +14,7 @@ use minus_settler::api::LaneLine;
 use minus_settler::store::endings::{Failure, Payments, Receipt};
 use minus_settler::store::{
     Attempt, CheckedVoucher, Instrument, LaneView, NewTransaction, OpenVoucher, PlannedRow, Reason, Recording, Store,
-    VoucherState,
+    StoreError, VoucherState,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -182,6 +182,18 @@ impl Model {
             let answered_for = of_lane.iter().map(|line| line.cumulative).max().unwrap_or_default();
             assert!(paid >= *best || answered_for == units(*best), "lost: {best} of {payer}, {paid} paid");
         }
+        let waits_alone = |line: &&LaneLine| {
+            lines.iter().all(|other| other.payer != line.payer || other.state == VoucherState::Recorded)
+        };
+        let mut open: Vec<_> = lines.iter().filter(waits_alone).map(|line| (line.payer, line.cumulative)).collect();
+        let mut board: Vec<_> = self
+            .store
+            .look(|board| board.open().map(|open| (open.voucher.payer, open.voucher.cumulative)).collect())
+            .await
+            .unwrap();
+        open.sort();
+        board.sort();
+        assert_eq!(board, open, "the planner's memory is what the log says");
         let confirmed = self.store.summary().await.unwrap().vouchers[&VoucherState::Confirmed].paid;
         assert_eq!(confirmed, units(self.paid.values().sum()), "the log says what the chain has paid");
     }
@@ -393,6 +405,104 @@ async fn a_request_that_is_done_has_no_line_that_is_not() {
             }
             ending.await.unwrap();
         }
+        store.close().await;
+    }
+}
+
+/// Requests that come at the same time share a commit; each gets the answers that it would have got alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_share_a_commit_are_answered_one_by_one() {
+    for (_database, store) in empty().await {
+        let batch = |request: u64| -> Vec<CheckedVoucher> {
+            (0..50_u8)
+                .map(|payer| checked(payer % 25 + 1, 100 * u64::from(payer / 25) + request, LaneView::default()))
+                .collect()
+        };
+        let batches: Vec<_> = (1..=20).map(batch).collect();
+        let answers = futures_util::future::join_all(batches.iter().map(|batch| store.record(batch, 1_000, 1))).await;
+
+        let mut recorded = 0;
+        for answer in answers {
+            let answer = answer.unwrap();
+            assert_eq!(answer.len(), 50);
+            assert!(answer.iter().all(|one| matches!(one, Recording::Recorded | Recording::SameAsBefore)));
+            recorded += answer.iter().filter(|one| **one == Recording::Recorded).count();
+        }
+        assert!(recorded >= 50, "each lane's two steps were recorded once at least");
+        let open = store.open_vouchers(1_000).await.unwrap();
+        assert_eq!(open.len(), 25);
+        assert!(open.iter().all(|open| open.voucher.cumulative == units(120)), "the largest of all stands");
+        let bad = store.record(&[checked(1, 0, LaneView::default())], 1_000, 1).await.unwrap();
+        assert_eq!(bad, [Recording::SameAsBefore]);
+        store.close().await;
+        assert!(store.record(&batches[0], 1_000, 1).await.is_err(), "nothing is recorded by a closed log");
+    }
+}
+
+/// Law 13: more than may wait is refused at once, and what was accepted before stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_may_wait_is_told_to_come_back() {
+    for (_database, store) in empty().await {
+        let batch = [checked(1, 1, LaneView::default())];
+        let answers = futures_util::future::join_all((0..500).map(|_| store.record(&batch, 9, 1))).await;
+
+        let refused = answers.iter().filter(|answer| matches!(answer, Err(StoreError::Busy))).count();
+        let taken = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert_eq!(refused + taken, 500);
+        assert!(refused > 0 && taken > 0, "{refused} refused, {taken} taken");
+        assert_eq!(store.record(&batch, 9, 1).await.unwrap(), [Recording::SameAsBefore], "it gets well");
+        store.close().await;
+    }
+}
+
+/// The last quarter of the log is for lanes with money behind them.
+#[tokio::test(flavor = "multi_thread")]
+async fn dust_does_not_fill_the_last_of_the_log() {
+    for (_database, store) in empty().await {
+        let dust = LaneView { open: units(1), ..LaneView::default() };
+        let funded = LaneView { open: units(10_000), ..LaneView::default() };
+        for payer in 1..=6 {
+            assert_eq!(store.record(&[checked(payer, 1, dust)], 8, 1).await.unwrap(), [Recording::Recorded]);
+        }
+        assert_eq!(store.record(&[checked(7, 1, dust)], 8, 1).await.unwrap(), [Recording::NoRoom]);
+        assert_eq!(store.record(&[checked(7, 1, funded)], 8, 1).await.unwrap(), [Recording::Recorded]);
+        assert_eq!(
+            store.record(&[checked(1, 2, dust)], 8, 1).await.unwrap(),
+            [Recording::Recorded],
+            "known lanes go on"
+        );
+        store.close().await;
+    }
+}
+
+/// `cargo test --release -p minus-settler --test suite -- --ignored --nocapture vouchers_per_second`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn durable_vouchers_per_second() {
+    const LANES: u64 = 20_000;
+    for (database, store) in empty().await {
+        let name = database.url.split(':').next().unwrap_or_default();
+        let view = LaneView { deposit: units(1_000_000), ..LaneView::default() };
+        for turn in 1..=3 {
+            let vouchers: Vec<CheckedVoucher> = (0..LANES)
+                .map(|lane| {
+                    let payer = Address::left_padding_from(&(lane + 1).to_be_bytes());
+                    let signature = [27; 65];
+                    let voucher = SignedVoucher { payer, payee: PAYEE, cumulative: units(turn), signature };
+                    CheckedVoucher { voucher, signer: payer, view }
+                })
+                .collect();
+            let started = std::time::Instant::now();
+            let requests = vouchers.chunks(1_024).map(|batch| store.record(batch, 1_000_000, turn));
+            for answer in futures_util::future::join_all(requests).await {
+                answer.unwrap();
+            }
+            let rate = 20_000.0 / started.elapsed().as_secs_f64();
+            println!("{name}: turn {turn}, {rate:.0} durable vouchers per second in requests of 1,024");
+        }
+        let started = std::time::Instant::now();
+        let open = store.look(|board| board.open().count()).await.unwrap();
+        println!("{name}: {open} lanes read into memory in {:?}", started.elapsed());
         store.close().await;
     }
 }
