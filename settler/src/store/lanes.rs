@@ -191,25 +191,6 @@ impl Store {
             .collect()
     }
 
-    /// What the vouchers that are under way are to move, by payer.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn under_way(&self) -> Result<Vec<(Address, Amount)>, StoreError> {
-        let rows: Vec<(String, String, String)> = sqlx::query_as(
-            "select v.payer, v.cumulative, l.lane_paid
-             from vouchers v join lanes l on l.payer = v.payer and l.payee = v.payee
-             where v.state in ('planned', 'submitted')",
-        )
-        .fetch_all(self.reader())
-        .await?;
-        rows.iter()
-            .map(|(payer, cumulative, paid)| {
-                Ok((codec::address(payer)?, codec::amount(cumulative)?.saturating_sub(codec::amount(paid)?)))
-            })
-            .collect()
-    }
-
     /// Keeps what the chain showed of some lanes at `now`.
     ///
     /// # Errors
