@@ -4,24 +4,28 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::nginx::{Nchan, Nginx, Redis};
 use super::node::NodeSide;
-use super::report::{Better, Row};
+use super::report::{Better, Findings};
 use super::rounds::{Effort, Figure, alternate, rows};
 use super::side::{BODY_BYTES, Side};
 use super::stage::Stage;
 use super::statistics::number;
+use crate::world::postgres::Postgres;
 
 /// Wallets and channels that messages are stored for.
 const CHANNELS: usize = 100;
+
+/// Connections that post, at most.
+const PUBLISHERS_MAX: usize = 64;
 
 /// Workers of nginx: one per processor.
 const WORKERS: usize = 2;
 
 /// Runs all of it on the stage's agent.
-pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Result<Vec<Row>> {
+pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort, found: &mut Findings) -> Result<()> {
     let agent = stage.network.agent();
     stage.start(agent).await?;
     stage.entrust_first(CHANNELS).await?;
@@ -31,16 +35,18 @@ pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Resu
         Arc::new(NodeSide::new("minus-node", stage, agent, CHANNELS)?),
         Arc::new(Nchan::new("nchan+redis", &nginx, &redis.processes(), CHANNELS)),
     ];
-    let mut found = Vec::new();
-    for (publishers, target) in [(16, None), (64, Some(2.0))] {
+    for (publishers, target) in [(16, None), (PUBLISHERS_MAX, Some(2.0))] {
         let before = redis.persisted()?;
         let outcomes = alternate(effort.rounds, &sides, &effort.saturating(publishers, false)).await?;
-        ensure!(outcomes.iter().flatten().all(|outcome| outcome.refused == 0), "messages were refused");
+        let refused: u64 = outcomes.iter().flatten().map(|outcome| outcome.refused).sum();
+        found.expect(refused == 0, || format!("durable, {publishers} publishers: {refused} messages were refused"));
         let acknowledged: u64 = outcomes[1].iter().map(|outcome| outcome.acknowledged.count()).sum();
         let written = number(redis.persisted()?.saturating_sub(before));
         let stated = number(acknowledged) * number(u64::try_from(BODY_BYTES)?);
-        ensure!(written >= stated, "redis acknowledged {stated:.0} bytes of messages and wrote {written:.0}");
-        found.extend(rows(
+        found.expect(written >= stated, || {
+            format!("redis acknowledged {stated:.0} bytes of messages and wrote {written:.0}")
+        });
+        found.rows.extend(rows(
             &format!("durable POST→ack, {publishers} publishers"),
             "nchan+redis",
             &outcomes[0],
@@ -64,5 +70,38 @@ pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Resu
         ));
     }
     stage.stop(agent)?;
-    Ok(found)
+    on_postgresql(stage, effort, found).await
+}
+
+/// The same node on another database, for the record: nobody to compare with.
+async fn on_postgresql(stage: &Arc<Stage>, effort: &Effort, found: &mut Findings) -> Result<()> {
+    let Some(server) = Postgres::start().await? else { return Ok(()) };
+    let file = stage.network.agent().node_config();
+    let config = std::fs::read_to_string(&file)?;
+    let url = server.database("node").await?;
+    std::fs::write(&file, format!("{config}database_url = {url:?}\n"))?;
+    let measured = on(&server, stage, effort, found).await;
+    std::fs::write(&file, config)?;
+    measured
+}
+
+async fn on(server: &Postgres, stage: &Arc<Stage>, effort: &Effort, found: &mut Findings) -> Result<()> {
+    let agent = stage.network.agent();
+    stage.start(agent).await?;
+    stage.entrust_first(CHANNELS).await?;
+    let processes = [agent.node.lock().pid().into_iter().collect(), server.processes()].concat();
+    let name = "minus-node on PostgreSQL";
+    let side: Arc<dyn Side> = Arc::new(NodeSide::at(name, stage, Stage::address(agent)?, processes, CHANNELS)?);
+    let outcomes = alternate(effort.rounds, &[side], &effort.saturating(PUBLISHERS_MAX, false)).await?;
+    found.rows.extend(rows(
+        &format!("durable POST→ack, {PUBLISHERS_MAX} publishers, on PostgreSQL"),
+        "nobody",
+        &outcomes[0],
+        &[],
+        &[
+            Figure { name: "messages/s", better: Better::Higher, of: |of| of.acknowledged_per_s, target: None },
+            Figure { name: "server µs of CPU/message", better: Better::Lower, of: |of| of.cpu_us, target: None },
+        ],
+    ));
+    stage.stop(agent)
 }

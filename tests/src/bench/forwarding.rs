@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::load::Outcome;
 use super::nginx::Nginx;
 use super::node::NodeSide;
-use super::report::{Better, Row};
+use super::report::{Better, Findings, Row};
 use super::rounds::{Effort, Figure, alternate, half_of_the_slower, rows};
 use super::side::Side;
 use super::stage::Stage;
@@ -23,7 +23,7 @@ const PUBLISHERS: usize = 64;
 const WALLETS: usize = 100;
 
 /// In front of the agent's place on chain there is the agent that does nothing, and before it the relay.
-pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Result<Vec<Row>> {
+pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort, found: &mut Findings) -> Result<()> {
     let (agent, relay) = (stage.network.agent(), stage.network.relay_in());
     stage.stop(agent)?;
     let upstream = Upstream::start(stage, agent)?;
@@ -37,11 +37,11 @@ pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Resu
         Arc::new(proxied("nginx, 1 worker", &one)?),
         Arc::new(NodeSide::at("nothing between", stage, upstream.address, Vec::new(), WALLETS)?),
     ];
-    let saturated = alternate(effort.rounds, &sides, &effort.saturating(PUBLISHERS, false)).await?;
-    ensure!(saturated.iter().flatten().all(|outcome| outcome.refused == 0), "packets were refused");
-    let mut found = Vec::new();
+    let saturated = alternate(effort.rounds, &sides[..3], &effort.saturating(PUBLISHERS, false)).await?;
+    let refused: u64 = saturated.iter().flatten().map(|outcome| outcome.refused).sum();
+    found.expect(refused == 0, || format!("forwarding: {refused} packets were refused"));
     for (peer, target) in [(1, Some(1.0)), (2, None)] {
-        found.extend(rows(
+        found.rows.extend(rows(
             "forwarding",
             sides[peer].name(),
             &saturated[0],
@@ -56,7 +56,7 @@ pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Resu
     if let Some(pace) = half_of_the_slower(&saturated, |of| of.acknowledged_per_s) {
         let paced = alternate(effort.rounds, &sides, &effort.paced(PUBLISHERS, false, pace)).await?;
         for peer in [1, 2] {
-            found.extend(added(
+            found.rows.extend(added(
                 &format!("forwarding, {pace:.0}/s"),
                 sides[peer].name(),
                 [&paced[0], &paced[peer], &paced[3]],
@@ -64,7 +64,7 @@ pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Resu
         }
     }
     stage.stop(relay)?;
-    Ok(found)
+    Ok(())
 }
 
 fn p99(outcome: &Outcome) -> f64 {

@@ -10,7 +10,7 @@ use super::load::connect_all;
 use super::machine::memory;
 use super::nginx::{Nchan, Nginx};
 use super::node::NodeSide;
-use super::report::{Better, Row};
+use super::report::{Better, Findings, Row};
 use super::rounds::Effort;
 use super::side::Side;
 use super::stage::Stage;
@@ -23,9 +23,8 @@ const WORKERS: usize = 2;
 const REST: Duration = Duration::from_secs(2);
 
 /// Runs all of it on the stage's agent, which starts anew for each figure, as the peer does.
-pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Result<Vec<Row>> {
+pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort, found: &mut Findings) -> Result<()> {
     let sizes: &[usize] = if effort.quick { &[1_000] } else { &[1_000, 5_000] };
-    let mut found = Vec::new();
     for listeners in sizes.iter().copied() {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..effort.rounds.min(ROUNDS_MAX) {
@@ -40,7 +39,7 @@ pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Resu
             theirs.push(per_listener(&nchan).await?);
         }
         if let (Some(ours), Some(peer)) = (Spread::of(&ours), Spread::of(&theirs)) {
-            found.push(Row {
+            found.rows.push(Row {
                 comparison: format!("idle, {listeners} listeners"),
                 figure: "KiB/listener".to_owned(),
                 better: Better::Lower,
@@ -52,11 +51,11 @@ pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Resu
             });
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Memory hardly varies, and each round opens thousands of accounts.
-const ROUNDS_MAX: usize = 3;
+const ROUNDS_MAX: usize = 2;
 
 /// KiB of the side's processes per listener.
 async fn per_listener(side: &Arc<dyn Side>) -> Result<f64> {

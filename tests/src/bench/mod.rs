@@ -13,12 +13,13 @@
 //! | [`upstream`] | an agent that does nothing, for relays to forward to |
 //! | [`rounds`] | sides in turn, outcomes into rows |
 //! | [`report`] | the table and the file |
-//! | [`streams`], [`durable`], [`forwarding`], [`idle`] | one comparison each |
+//! | [`streams`], [`durable`], [`forwarding`], [`idle`], [`growth`] | one comparison each |
 //! | [`settler`] | the settler's benches |
 //! | [`machine`] | time and memory of processes, and of what machine |
 
 pub mod durable;
 pub mod forwarding;
+pub mod growth;
 pub mod idle;
 pub mod load;
 pub mod machine;

@@ -91,7 +91,11 @@ impl Nginx {
             .arguments([file.as_os_str().to_owned()].into_iter().flat_map(|file| ["-c".into(), file]));
         process.start()?;
         accepts(name, address).await?;
-        Ok(Self { process, address })
+        let nginx = Self { process, address };
+        // The socket is there before they are, and their time would not be counted.
+        let forked = || async { Ok((nginx.processes().len() > workers).then_some(())) };
+        eventually("nginx's workers", READY_WITHIN, forked).await?;
+        Ok(nginx)
     }
 
     /// Master and workers.

@@ -36,6 +36,13 @@ impl NodeSide {
         Self::at(name, stage, Stage::address(operator)?, processes, wallets)
     }
 
+    /// The same for other wallets than the stage's. Nobody listens to them here.
+    #[must_use]
+    pub fn posting_to(mut self, wallets: &[Address]) -> Self {
+        self.starts = wallets.iter().map(start).collect();
+        self
+    }
+
     /// Posts to whatever takes packets at `address`.
     pub fn at(
         name: &str,

@@ -51,6 +51,24 @@ impl Row {
     }
 }
 
+/// What comparisons found so far: what is in it stays, whatever goes wrong after it.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// The figures.
+    pub rows: Vec<Row>,
+    /// What makes some of them worth nothing, or kept others from being taken.
+    pub failed: Vec<String>,
+}
+
+impl Findings {
+    /// Notes what should hold and does not.
+    pub fn expect(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+        if !holds {
+            self.failed.push(otherwise());
+        }
+    }
+}
+
 /// Everything that one call of the bench found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {

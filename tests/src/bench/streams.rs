@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::load::Outcome;
 use super::nginx::{Nchan, Nginx};
 use super::node::NodeSide;
-use super::report::{Better, Row};
+use super::report::{Better, Findings};
 use super::rounds::{Effort, Figure, alternate, half_of_the_slower, rows};
 use super::side::Side;
 use super::stage::Stage;
@@ -21,8 +21,7 @@ const PUBLISHERS: usize = 64;
 const WORKERS: usize = 2;
 
 /// Runs all of it on the stage's agent.
-pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Result<Vec<Row>> {
-    let mut found = Vec::new();
+pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort, found: &mut Findings) -> Result<()> {
     for listeners in [100, 1_000] {
         let agent = stage.network.agent();
         stage.start(agent).await?;
@@ -34,9 +33,9 @@ pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Resu
         ];
         let name = format!("POST→SSE, {listeners} listeners");
         let saturated = alternate(effort.rounds, &sides, &effort.saturating(PUBLISHERS, true)).await?;
-        none_lost(&saturated)?;
+        none_lost(&name, &saturated, found);
         let delivered = |outcome: &Outcome| outcome.delivered_per_s;
-        found.extend(rows(
+        found.rows.extend(rows(
             &name,
             "nchan",
             &saturated[0],
@@ -50,8 +49,8 @@ pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Resu
         ));
         if let Some(pace) = half_of_the_slower(&saturated, delivered) {
             let half = alternate(effort.rounds, &sides, &effort.paced(PUBLISHERS, true, pace)).await?;
-            none_lost(&half)?;
-            found.extend(rows(
+            none_lost(&name, &half, found);
+            found.rows.extend(rows(
                 &format!("{name}, {pace:.0}/s"),
                 "nchan",
                 &half[0],
@@ -74,14 +73,13 @@ pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort) -> Resu
         }
         stage.stop(agent)?;
     }
-    Ok(found)
+    Ok(())
 }
 
 /// A side that drops messages is not fast.
-fn none_lost(outcomes: &[Vec<Outcome>]) -> Result<()> {
-    for outcome in outcomes.iter().flatten() {
-        ensure!(outcome.lost == 0, "{} acknowledged messages did not arrive", outcome.lost);
-        ensure!(outcome.refused == 0, "{} messages were refused", outcome.refused);
+fn none_lost(name: &str, outcomes: &[Vec<Outcome>], found: &mut Findings) {
+    for Outcome { lost, refused, .. } in outcomes.iter().flatten() {
+        found.expect(*lost == 0, || format!("{name}: {lost} acknowledged messages did not arrive"));
+        found.expect(*refused == 0, || format!("{name}: {refused} messages were refused"));
     }
-    Ok(())
 }

@@ -9,10 +9,10 @@ use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use minus_tests::bench::machine::{Facts, said};
 use minus_tests::bench::nginx::installed;
-use minus_tests::bench::report::Report;
+use minus_tests::bench::report::{Findings, Report};
 use minus_tests::bench::rounds::Effort;
 use minus_tests::bench::stage::Stage;
-use minus_tests::bench::{durable, forwarding, idle, settler, streams};
+use minus_tests::bench::{durable, forwarding, growth, idle, settler, streams};
 use minus_tests::compile::root;
 
 /// Measures this project's programs against what people would otherwise use, on this machine, in one run.
@@ -43,16 +43,16 @@ struct NodeArguments {
     /// Only this comparison; may be given more than once.
     #[arg(long, value_enum)]
     only: Vec<Comparison>,
-    /// Rounds of each side instead of 5 (quick: 2).
+    /// Rounds of each side instead of 3 (quick: 2).
     #[arg(long)]
     rounds: Option<usize>,
-    /// Seconds that each run counts instead of 6 (quick: 3).
+    /// Seconds that each run counts instead of 4 (quick: 3).
     #[arg(long)]
     seconds: Option<u64>,
 }
 
 /// What a reader of the figures has to know.
-const METHOD: [&str; 5] = [
+const METHOD: [&str; 6] = [
     "Medians of rounds in turn (smallest–largest); the ratio is of medians. The load generator, the same for every side, shares \
      the machine's processors with them.",
     "Bodies have 1,030 bytes. Ours is stored durably and encrypted, counted and charged for; nchan without Redis keeps it in \
@@ -60,6 +60,7 @@ const METHOD: [&str; 5] = [
     "A pace behind a comparison's name is half of what the slower side does saturated, for both.",
     "One message goes to one listener: a wallet has one, so there is no fan-out to compare.",
     "Memory is the proportional set size of all of a side's processes, shared memory counted once.",
+    "What a store holds before the node starts on it, to see what its size costs, was written into its tables, not sent to it.",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -72,12 +73,15 @@ enum Comparison {
     Forwarding,
     /// Memory per idle listener against nchan.
     Idle,
+    /// The same load on a store that has grown 10 and 100 times, against itself.
+    Growth,
 }
 
 impl Comparison {
     const fn wallets(self, quick: bool) -> usize {
         match self {
             Self::Durable | Self::Forwarding => 100,
+            Self::Growth => 1,
             Self::Streams => 1_000,
             Self::Idle if quick => 1_000,
             Self::Idle => 5_000,
@@ -89,6 +93,7 @@ impl Comparison {
             Self::Durable => installed(true, true),
             Self::Streams | Self::Idle => installed(true, false),
             Self::Forwarding => installed(false, false),
+            Self::Growth => true,
         }
     }
 }
@@ -112,8 +117,8 @@ async fn main() -> ExitCode {
 async fn node(arguments: &NodeArguments) -> Result<()> {
     let quick = arguments.quick;
     let effort = Effort {
-        rounds: arguments.rounds.unwrap_or(if quick { 2 } else { 5 }),
-        measure: Duration::from_secs(arguments.seconds.unwrap_or(if quick { 3 } else { 6 })),
+        rounds: arguments.rounds.unwrap_or(if quick { 2 } else { 3 }),
+        measure: Duration::from_secs(arguments.seconds.unwrap_or(if quick { 3 } else { 4 })),
         warm_up: Duration::from_secs(1),
         quick,
     };
@@ -122,17 +127,22 @@ async fn node(arguments: &NodeArguments) -> Result<()> {
     let place = root().join("target/bench");
     std::fs::create_dir_all(&place)?;
     let folder = tempfile::Builder::new().prefix("node-").tempdir_in(&place)?;
-    let report = measure(folder.path(), chosen, &effort).await?;
+    let file = root().join("target/bench/node.json");
+    let report = measure(folder.path(), chosen, &effort, &file).await?;
     println!("{}\n{}", report.table(), report.method.join("\n"));
-    report.write(&root().join("target/bench/node.json"))?;
+    for skipped in &report.skipped {
+        println!("skipped: {skipped}");
+    }
     for failure in &report.failed {
         println!("FAILED {failure}");
     }
-    ensure!(report.failed.is_empty(), "some comparisons could not be made");
+    ensure!(report.failed.is_empty(), "some comparisons could not be made, or are worth nothing");
     Ok(())
 }
 
-async fn measure(folder: &Path, chosen: &[Comparison], effort: &Effort) -> Result<Report> {
+/// Makes one comparison after the other. What is found is written down after each, so that nothing that goes wrong later
+/// takes it away.
+async fn measure(folder: &Path, chosen: &[Comparison], effort: &Effort, file: &Path) -> Result<Report> {
     let mut stage = Stage::build(folder).await?;
     let wallets = chosen.iter().map(|comparison| comparison.wallets(effort.quick)).max().unwrap_or(0);
     stage.route(wallets).await?;
@@ -143,23 +153,31 @@ async fn measure(folder: &Path, chosen: &[Comparison], effort: &Effort) -> Resul
         said("rustc", &["--version"]),
     ];
     let facts = Facts::gather(folder, versions)?;
-    let (mut rows, mut skipped, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    let method = METHOD.map(str::to_owned).to_vec();
+    let mut report = Report { facts, method, skipped: Vec::new(), failed: Vec::new(), rows: Vec::new() };
     for comparison in chosen {
         if !comparison.peers_are_there() {
-            skipped.push(format!("{comparison:?}: its peers are not installed"));
+            report.skipped.push(format!("{comparison:?}: its peers are not installed"));
             continue;
         }
+        let mut found = Findings::default();
         let measured = match comparison {
-            Comparison::Streams => streams::measure(&stage, folder, effort).await,
-            Comparison::Durable => durable::measure(&stage, folder, effort).await,
-            Comparison::Forwarding => forwarding::measure(&stage, folder, effort).await,
-            Comparison::Idle => idle::measure(&stage, folder, effort).await,
+            Comparison::Streams => streams::measure(&stage, folder, effort, &mut found).await,
+            Comparison::Durable => durable::measure(&stage, folder, effort, &mut found).await,
+            Comparison::Forwarding => forwarding::measure(&stage, folder, effort, &mut found).await,
+            Comparison::Idle => idle::measure(&stage, folder, effort, &mut found).await,
+            Comparison::Growth => growth::measure(&stage, folder, effort, &mut found).await,
         };
-        match measured {
-            Ok(found) => rows.extend(found),
-            // The other comparisons are worth as much without it.
-            Err(error) => failed.push(format!("{comparison:?}: {error:#}")),
+        if let Err(error) = measured {
+            found.failed.push(format!("{error:#}"));
+        }
+        report.rows.extend(found.rows);
+        report.failed.extend(found.failed.into_iter().map(|failure| format!("{comparison:?}: {failure}")));
+        report.write(file)?;
+        for operator in &stage.network.operators {
+            stage.stop(operator)?;
         }
     }
-    Ok(Report { facts, method: METHOD.map(str::to_owned).to_vec(), skipped, failed, rows })
+    report.write(file)?;
+    Ok(report)
 }

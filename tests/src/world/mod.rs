@@ -8,6 +8,7 @@
 //! | [`anvil`] | the chain, and what only its owner may do with it |
 //! | [`network`] | deploys, registers three operators, starts their nodes and settlers |
 //! | [`reserve`] | the reserve asset, which anyone may print |
+//! | [`postgres`] | a database server of a run's own |
 //! | [`people`] | customers and senders, who use nothing but the `minus` command line |
 //! | [`javascript`] | programs of `tests/javascript`: the second client, a browser |
 //! | [`wire`] | a wire in front of a node that can be cut |
@@ -21,6 +22,7 @@ pub mod command;
 pub mod javascript;
 pub mod network;
 pub mod people;
+pub mod postgres;
 pub mod process;
 pub mod reserve;
 pub mod search;
