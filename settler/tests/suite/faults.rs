@@ -1,7 +1,5 @@
 //! Misfortunes: whatever happens, each voucher is paid exactly once and none is lost.
 
-use std::time::Duration;
-
 use alloy::network::TransactionBuilder;
 use alloy::primitives::U256;
 use alloy::providers::Provider;
@@ -13,8 +11,6 @@ use minus_settler::metrics::Metrics;
 use minus_settler::pace::{Inclusions, Pace};
 use minus_settler::sender::{KeySight, Moment, Order, Place, Sender};
 use minus_settler::store::{Instrument, PlannedRow, Reason, Store, TransactionState, VoucherState};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 use super::world::{COIN, Settler, World, tokens, under_way, until};
 
@@ -277,69 +273,4 @@ async fn refuses_to_start_on_another_chain() {
     let started = minus_settler::spawn_with_keys(world.config(), vec![world.gas_key.clone()]).await;
 
     assert!(started.unwrap_err().to_string().contains("chain"), "the reason is told");
-}
-
-/// Vouchers keep coming, blocks come when they please, and the settler dies and starts at random moments, also under
-/// a reorganisation. In the end the chain has paid exactly the last voucher of each lane.
-#[tokio::test(flavor = "multi_thread")]
-async fn random_deaths_lose_nothing_and_pay_nothing_twice() {
-    // SETTLER_SEEDS=20 runs as many worlds instead of one.
-    let seeds = std::env::var("SETTLER_SEEDS").map_or(1, |seeds| seeds.parse().unwrap());
-    for seed in 1..=seeds {
-        die_at_random(seed).await;
-    }
-}
-
-async fn die_at_random(seed: u64) {
-    const DEATHS: u64 = 25;
-    const PAYERS: usize = 3;
-    let world = World::new().await;
-    let mut payers = Vec::new();
-    for _ in 0..PAYERS {
-        payers.push(world.payer("10").await);
-    }
-    world.anvil.mine(10).await;
-    world.anvil.automine(false).await;
-    let mut random = StdRng::seed_from_u64(seed);
-    let mut config = world.config();
-    config.confirmations = 2;
-    config.replace_after_blocks = 2;
-    config.poll_interval = Duration::from_millis(10);
-    let mut totals = [0u64; PAYERS];
-
-    for death in 0..DEATHS {
-        let settler = world.settler_with(config.clone()).await;
-        let index = random.random_range(0..PAYERS);
-        totals[index] += random.random_range(1..100_000u64);
-        let total = Amount::from_base_units(u128::from(totals[index])).unwrap();
-        settler.record(world.voucher(&payers[index], &total.to_string())).await;
-        settler.ask().await;
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..120))).await;
-        if random.random_bool(0.6) {
-            world.anvil.mine(random.random_range(1..3)).await;
-        }
-        if random.random_bool(0.2) {
-            world.anvil.forget_waiting().await;
-        }
-        if death % 8 == 7 {
-            world.anvil.reorg(1).await;
-        }
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
-        settler.kill();
-    }
-
-    world.anvil.automine(true).await;
-    let settler = world.settler_with(config).await;
-    let request = settler.ask().await.request;
-    until("all is claimed", async || {
-        world.anvil.mine(1).await;
-        settler.progress(request).await.done.then_some(())
-    })
-    .await;
-    for (payer, total) in payers.iter().zip(totals) {
-        assert_eq!(world.paid(payer).await.base_units(), u128::from(total), "seed {seed}");
-    }
-    assert_eq!(world.earned().await.base_units(), totals.iter().map(|total| u128::from(*total)).sum::<u128>());
-    assert!(world.gas_balance().await < U256::from(1_000 * COIN), "the gas key paid, and owns nothing else");
-    settler.end().await;
 }

@@ -19,4 +19,5 @@ mod packaging;
 mod postgres;
 mod reporting;
 mod reports;
+mod seeded;
 mod world;

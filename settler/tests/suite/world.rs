@@ -179,10 +179,6 @@ impl World {
     pub(crate) async fn gas_transactions(&self) -> u64 {
         self.anvil.provider.get_transaction_count(self.gas_key.address()).await.unwrap()
     }
-
-    pub(crate) async fn gas_balance(&self) -> U256 {
-        self.anvil.provider.get_balance(self.gas_key.address()).await.unwrap()
-    }
 }
 
 fn signing(anvil: &Anvil, key: &PrivateKeySigner) -> DynProvider {

@@ -14,15 +14,13 @@ use minus_settler::intake::VOUCHERS_PER_REQUEST_MAX;
 use serde_json::json;
 
 use super::ground::{Ground, Settler};
-use super::options::{Effort, against_goal, against_number, alone};
+use super::options::{against_goal, against_number, alone};
 use crate::bench::report::{Better, Row};
 use crate::bench::statistics::number;
 use crate::world::eventually;
 
 /// The backlog.
 const VOUCHERS: usize = 10_000;
-/// The same with `--quick`.
-const VOUCHERS_QUICK: usize = 2_000;
 /// Seconds from block to block.
 const BLOCK_TIME_S: u64 = 2;
 /// Of a block's gas, in per cent.
@@ -46,9 +44,8 @@ struct Block {
 ///
 /// # Errors
 /// When it is not claimed, or the operator's money is not all there.
-pub async fn measure(folder: &Path, effort: &Effort) -> Result<Vec<Row>> {
-    let count = if effort.quick { VOUCHERS_QUICK } else { VOUCHERS };
-    let ground = Ground::prepare(&folder.join("claims"), count).await?;
+pub async fn measure(folder: &Path) -> Result<Vec<Row>> {
+    let ground = Ground::prepare(&folder.join("claims"), VOUCHERS).await?;
     let chain = ground.anvil.faucet();
     chain.raw_request::<_, serde_json::Value>("evm_setIntervalMining".into(), (BLOCK_TIME_S,)).await?;
     let settler = ground.settler("settler", "confirmations = 1\npoll_interval = \"250ms\"").await?;
@@ -57,12 +54,12 @@ pub async fn measure(folder: &Path, effort: &Effort) -> Result<Vec<Row>> {
     let first = chain.get_block_number().await? + 1;
     let started = Instant::now();
     reqwest::Client::new().post(format!("http://{}/claim-now", settler.admin)).send().await?.error_for_status()?;
-    let due = U256::from(UNITS) * U256::from(count);
+    let due = U256::from(UNITS) * U256::from(VOUCHERS);
     let earned = || async { Ok((earned(&ground).await? == due).then_some(())) };
     eventually("every voucher to be paid", CLAIMED_WITHIN, earned).await?;
     let took = started.elapsed().as_secs_f64();
     let blocks = blocks(chain, ground.deployment.escrow, first).await?;
-    rows(&blocks, took, &settler, count)
+    rows(&blocks, took, &settler)
 }
 
 async fn hand_in(settler: &Settler, vouchers: &[SignedVoucher]) -> Result<()> {
@@ -100,8 +97,8 @@ async fn blocks(chain: &DynProvider, escrow: Address, first: u64) -> Result<Vec<
     Ok(blocks.drain(from..=to).collect())
 }
 
-fn rows(blocks: &[Block], took: f64, settler: &Settler, count: usize) -> Result<Vec<Row>> {
-    let name = format!("claims, {count} vouchers");
+fn rows(blocks: &[Block], took: f64, settler: &Settler) -> Result<Vec<Row>> {
+    let name = format!("claims, {VOUCHERS} vouchers");
     let shares: Vec<f64> = blocks.iter().map(|block| 100.0 * number(block.claims) / number(block.limit)).collect();
     let gas: u64 = blocks.iter().map(|block| block.claims).sum();
     let limit = blocks.first().map_or(1, |block| block.limit);
@@ -111,7 +108,7 @@ fn rows(blocks: &[Block], took: f64, settler: &Settler, count: usize) -> Result<
     let mut rows: Vec<Row> = Vec::new();
     rows.extend(against_goal(&name, "% of each block's gas", Better::Higher, backlog, SHARE_GOAL));
     rows.extend(alone(&name, "gas in all", Better::Lower, &[number(gas)]));
-    rows.extend(alone(&name, "gas a voucher", Better::Lower, &[number(gas) / number(u64::try_from(count)?)]));
+    rows.extend(alone(&name, "gas a voucher", Better::Lower, &[number(gas) / number(u64::try_from(VOUCHERS)?)]));
     let used = number(u64::try_from(blocks.len())?);
     rows.extend(against_number(&name, "blocks", Better::Lower, &[used], "limit", number(least)));
     let limit_s = number(least * BLOCK_TIME_S);

@@ -22,7 +22,7 @@ const METHOD: [&str; 7] = [
     "Intake: JSON over HTTP against a settler process with an empty log and anvil as its chain, 1,024 vouchers a request, signed \
      beforehand; every answer says that it is durable. Client and chain share the processors.",
     "Planning: one look's planning over lanes that are all open, each in a process of its own; memory is that process's peak.",
-    "Claims: anvil at its default gas limit mines every second or two; `share` is the gas of claims by the block's limit, over \
+    "Claims: anvil at its default gas limit mines every two seconds, one backlog; `share` is the gas of claims by the block's limit, over \
      the blocks from the first claim to the one before the last.",
     "Memory is the peak of the resident set as the kernel counts it.",
 ];
@@ -140,7 +140,7 @@ async fn measure(folder: &Path, chosen: &[Comparison], effort: &Effort) -> Resul
             Comparison::Checking => checking::measure(effort, &mut skipped),
             Comparison::Intake => intake::measure(folder, effort).await,
             Comparison::Planning => planning::measure(effort),
-            Comparison::Claims => claims::measure(folder, effort).await,
+            Comparison::Claims => claims::measure(folder).await,
         };
         match measured {
             Ok(found) => rows.extend(found),
