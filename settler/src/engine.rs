@@ -203,7 +203,7 @@ impl Engine {
         let sender = &self.sender;
         let mut is_clear = true;
         if self.was_reorganised(moment).await? {
-            let from = moment.head.number.saturating_sub(moment.pace.watch_blocks());
+            let from = self.last_seen(moment).await?.saturating_sub(moment.pace.watch_blocks());
             for key in &moment.keys {
                 for ended in sender.store.ended_since(key.address, from).await? {
                     is_clear &= sender.watch(&ended).await?;
@@ -224,6 +224,16 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Up to which block the ends of transactions were seen as they are now: however long nobody looked, what a
+    /// reorganisation undid meanwhile is found. A start knows the last block with an end.
+    async fn last_seen(&self, moment: &Moment) -> Result<u64, SendError> {
+        let last = match self.watched == Head::default() {
+            true => self.sender.store.last_ended_block().await?,
+            false => Some(self.watched.number),
+        };
+        Ok(last.unwrap_or(moment.head.number).min(moment.head.number))
     }
 
     /// Is the block that was last looked at no longer one of this chain's? After a start nobody knows.

@@ -193,6 +193,11 @@ impl Store {
     /// When the database fails.
     pub async fn record_again(&self, voucher_id: i64) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
+        // A claim that is not on the chain was not the one that a closing lane gets whatever it is worth.
+        sqlx::query("update vouchers set reason = null where id = $1")
+            .bind(voucher_id)
+            .execute(&mut *transaction)
+            .await?;
         self.record_rest(&mut transaction, voucher_id).await?;
         transaction.commit().await
     }

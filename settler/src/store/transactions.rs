@@ -259,6 +259,19 @@ impl Store {
         self.with_attempts(rows).await
     }
 
+    /// The highest block in which one of our transactions ended, if any did.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_ended_block(&self) -> Result<Option<u64>, StoreError> {
+        let block: Option<i64> = sqlx::query_scalar(
+            "select max(mined_block) from transactions where state in ('confirmed', 'reverted', 'cancelled')",
+        )
+        .fetch_one(self.reader())
+        .await?;
+        block.map(codec::unsigned).transpose()
+    }
+
     /// The nonces from the chain's own count on that are ours: of transactions that are not at their end, and of those
     /// that ended in block `from_block` or later, which a reorganisation may bring back.
     ///
