@@ -34,7 +34,7 @@ impl Default for Touched {
 }
 
 impl Touched {
-    pub(super) fn add(&self, lanes: &[Lane]) {
+    pub(super) fn add<'l>(&self, lanes: impl IntoIterator<Item = &'l Lane>) {
         let mut touched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Lanes::These(these) = &mut *touched {
             these.extend(lanes);
@@ -48,9 +48,32 @@ impl Touched {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Lanes::All;
     }
 
-    fn take(&self) -> Lanes {
+    /// What is to be read now. It counts as touched still until it was read.
+    fn take(&self) -> Reading<'_> {
         let mut touched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *touched, Lanes::These(HashSet::new()))
+        Reading { lanes: std::mem::replace(&mut *touched, Lanes::These(HashSet::new())), touched: self }
+    }
+}
+
+/// Lanes that are being read again. Dropped before that is done, by an error or because whoever asked went away, they are
+/// touched as before.
+struct Reading<'t> {
+    lanes: Lanes,
+    touched: &'t Touched,
+}
+
+impl Reading<'_> {
+    fn done(mut self) {
+        self.lanes = Lanes::These(HashSet::new());
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        match &self.lanes {
+            Lanes::All => self.touched.add_all(),
+            Lanes::These(these) => self.touched.add(these),
+        }
     }
 }
 
@@ -83,15 +106,12 @@ impl Store {
         look: impl FnOnce(&mut Board) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let mut board = Arc::clone(self.board()).lock_owned().await;
-        let touched = self.touched();
-        let outcome = match touched.take() {
-            Lanes::All => self.read_all(&mut board).await.inspect_err(|_| touched.add_all()),
-            Lanes::These(lanes) => {
-                let lanes: Vec<Lane> = lanes.into_iter().collect();
-                self.read_again(&mut board, &lanes).await.inspect_err(|_| touched.add(&lanes))
-            }
-        };
-        outcome?;
+        let reading = self.touched().take();
+        match &reading.lanes {
+            Lanes::All => self.read_all(&mut board).await?,
+            Lanes::These(lanes) => self.read_again(&mut board, &lanes.iter().copied().collect::<Vec<_>>()).await?,
+        }
+        reading.done();
         tokio::task::spawn_blocking(move || look(&mut board)).await.map_err(|_| StoreError::Closed)
     }
 
@@ -141,5 +161,29 @@ pub(super) const NOTHING_UNDER_WAY: &str =
 impl Board {
     fn put(&mut self, open: OpenVoucher) {
         self.open.insert((open.voucher.payer, open.voucher.payee), open);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::Address;
+
+    use super::{Lanes, Touched};
+
+    #[test]
+    fn what_a_look_gave_up_to_read_is_read_by_the_next() {
+        let touched = Touched::default();
+        drop(touched.take());
+        let everything = touched.take();
+        assert!(matches!(everything.lanes, Lanes::All));
+        everything.done();
+
+        let lane = (Address::repeat_byte(1), Address::repeat_byte(2));
+        touched.add(&[lane]);
+        drop(touched.take());
+        let reading = touched.take();
+        assert!(matches!(&reading.lanes, Lanes::These(lanes) if lanes.len() == 1 && lanes.contains(&lane)));
+        reading.done();
+        assert!(matches!(&touched.take().lanes, Lanes::These(lanes) if lanes.is_empty()));
     }
 }

@@ -112,6 +112,11 @@ async fn exports_are_whole_and_the_same_in_both_forms() {
     settler.record(world.voucher(&payer, "1.5")).await;
     settler.claim_now().await;
     settler.record(world.voucher(&payer, "1.500001")).await;
+    until("the last look at it is over", async || {
+        let lanes: Vec<Value> = settler.get("export/lanes.json").await.json().await.unwrap();
+        lanes[0]["held"].is_string().then_some(())
+    })
+    .await;
 
     for (what, lines) in [("lanes", 1), ("claims", 1), ("earnings", 1)] {
         let csv = settler.get(&format!("export/{what}.csv")).await;

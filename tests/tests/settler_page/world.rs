@@ -11,7 +11,7 @@ use alloy::signers::local::PrivateKeySigner;
 use anyhow::{Context, Result, ensure};
 use minus_bindings::{Amount, Deployment, PrepaymentEscrow, RoutingTable, SettlementToken, SignedVoucher};
 use minus_settler::api::{ClaimProgress, IntakeAnswer, IntakeResult};
-use minus_settler::{Config, Handle, spawn_with_key};
+use minus_settler::{Config, Handle, spawn_with_keys};
 use minus_tests::world::anvil::{Anvil, CHAIN_ID};
 use minus_tests::world::{eventually, reserve};
 use rand::rngs::StdRng;
@@ -80,7 +80,7 @@ impl World {
             explorer_url: Some("https://explorer.example/".parse()?),
             ..Config::default()
         };
-        let settler = Some(spawn_with_key(config.clone(), gas_key.clone()).await?);
+        let settler = Some(spawn_with_keys(config.clone(), vec![gas_key.clone()]).await?);
         let random = StdRng::seed_from_u64(7);
         let signed = vec![0; payers.len()];
         let http = reqwest::Client::builder().no_proxy().build()?;
@@ -123,7 +123,7 @@ impl World {
             update.bind(at).bind(id).execute(&log).await?;
         }
         log.close().await;
-        self.settler = Some(spawn_with_key(self.config.clone(), self.gas_key.clone()).await?);
+        self.settler = Some(spawn_with_keys(self.config.clone(), vec![self.gas_key.clone()]).await?);
         Ok(u64::try_from(claims.len())?)
     }
 

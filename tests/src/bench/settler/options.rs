@@ -12,13 +12,12 @@ use crate::bench::statistics::Spread;
 use crate::compile::root;
 
 /// What a reader of the figures has to know.
-const METHOD: [&str; 7] = [
+const METHOD: [&str; 6] = [
     "Medians of rounds in turn (smallest–largest); the ratio is of medians. A peer called `goal` or `limit` is a number, not a \
      program; for a goal the ratio aimed at is 1.",
     "Checking: single threads pinned to the same processor, one after the other, batches of 1,024 made beforehand. Ours \
-     recovers or verifies and judges payer and payee; tap_core only recovers and looks the signer up, which leaves out, in its \
+     recovers and judges payer and payee; tap_core only recovers and looks the signer up, which leaves out, in its \
      favour, all that its manager does besides; tap_aggregator is its own check_and_aggregate_receipts, one rayon thread.",
-    "`Seen before` is the usual case, a payer whose vouchers came before; `at first sight` is a payer's first one.",
     "Intake: JSON over HTTP against a settler process with an empty log and anvil as its chain, 1,024 vouchers a request, signed \
      beforehand; every answer says that it is durable. Client and chain share the processors.",
     "Planning: one look's planning over lanes that are all open, each in a process of its own; memory is that process's peak.",
