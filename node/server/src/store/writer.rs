@@ -102,7 +102,7 @@ impl Writer {
     pub(crate) async fn arrive(&self, arrival: Arrival) -> Result<Stored, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.enqueue(Job::Arrival(Box::new(arrival), answer)).await?;
-        answered.await.map_err(|_| StoreError::Closed)?
+        answered.await.map_err(|_| self.unanswered())?
     }
 
     /// Runs `work` in the next transaction and answers after its commit. An `Err` of `work` undoes what it changed.
@@ -125,7 +125,7 @@ impl Writer {
     {
         let (job, answered) = job(work, then);
         self.enqueue(job).await?;
-        answered.await.map_err(|_| StoreError::Closed)?
+        answered.await.map_err(|_| self.unanswered())?
     }
 
     /// As `write`, but waits for room in the queue: for work the node owes itself.
@@ -136,7 +136,7 @@ impl Writer {
     {
         let (job, answered) = job(work, |_| ());
         self.queue.send(job).await.map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::Closed)?
+        answered.await.map_err(|_| self.unanswered())?
     }
 
     /// Whether everything that was let in before is in the tables.
@@ -156,14 +156,19 @@ impl Writer {
     pub(crate) async fn compact(&self) -> Result<bool, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.queue.send(Job::Compact(answer)).await.map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::Closed)?
+        answered.await.map_err(|_| self.unanswered())?
     }
 
     #[cfg(test)]
     pub(super) async fn execute(&self, statement: String) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
         self.queue.send(Job::Execute(statement, answer)).await.map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::Closed)?
+        answered.await.map_err(|_| self.unanswered())?
+    }
+
+    /// Why nobody answers: what a transaction that could not even begin was to do is dropped.
+    fn unanswered(&self) -> StoreError {
+        if self.has_stopped() { StoreError::Closed } else { StoreError::NotCommitted }
     }
 
     async fn enqueue(&self, job: Job) -> Result<(), StoreError> {
