@@ -85,6 +85,8 @@ async fn charges_as_it_accrues_and_the_next_voucher_pays_the_rest() {
     let settler = world.settler().await;
     settler.ask().await;
     until("the rest is charged", async || (world.paid(&payer).await == tokens("2.5")).then_some(())).await;
+    assert_eq!(charges(&settler).await, 1, "kept while a reorganisation may give it back");
+    world.anvil.mine(minus_settler::pace::WATCH_BLOCKS + 1).await;
     until("it is known to be", async || {
         let same = hand_in(&settler, &world, &[world.charge(&payer, "2.5", &world.operator)]).await;
         (same == [IntakeResult::SameAsBefore] && charges(&settler).await == 0).then_some(())
