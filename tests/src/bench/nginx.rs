@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -101,6 +102,14 @@ impl Nginx {
     /// Master and workers.
     pub fn processes(&self) -> Vec<u32> {
         self.process.pid().map(family).unwrap_or_default()
+    }
+}
+
+impl Drop for Nginx {
+    /// The workers outlive a master that is killed.
+    fn drop(&mut self) {
+        let processes = self.processes().into_iter().map(|process| process.to_string());
+        let _ = Command::new("kill").args(processes).status();
     }
 }
 
