@@ -17,7 +17,6 @@ use crate::api::{ChargesBody, ErrorAnswer, IntakeAnswer, IntakeBody, IntakeResul
 use crate::chain::{ChainError, LaneQuestion, MandateView};
 use crate::check::{DelegateView, Domain, Refusal, check_charge, check_voucher, signer_until};
 use crate::clock::now_s;
-use crate::engine::Watch;
 use crate::sender::Sender;
 use crate::store::{CheckedCharge, CheckedVoucher, LaneView, Recording, StoreError};
 
@@ -35,8 +34,6 @@ const REQUESTS_AT_ONCE: usize = 32;
 pub struct Intake {
     /// Chain, log and counters.
     pub sender: Arc<Sender>,
-    /// What the loop saw: the chain's time.
-    pub watch: Arc<Watch>,
     /// Whose vouchers are taken.
     pub payees: Vec<Address>,
     /// Lanes to keep at most.
@@ -67,9 +64,9 @@ impl ChargeCheck {
 impl Intake {
     /// With room for as many requests as are judged at once.
     #[must_use]
-    pub fn new(sender: Arc<Sender>, watch: Arc<Watch>, payees: Vec<Address>, lanes_max: u64) -> Self {
+    pub fn new(sender: Arc<Sender>, payees: Vec<Address>, lanes_max: u64) -> Self {
         let domain = Domain::new(&sender.chain.deployment().escrow_domain());
-        Self { sender, watch, payees, lanes_max, domain, room: Semaphore::new(REQUESTS_AT_ONCE) }
+        Self { sender, payees, lanes_max, domain, room: Semaphore::new(REQUESTS_AT_ONCE) }
     }
 }
 

@@ -198,8 +198,8 @@ pub async fn spawn_with_keys(config: Config, keys: Vec<PrivateKeySigner>) -> Res
     let watch = Arc::new(engine::Watch::default());
     let rhythm = engine::Rhythm { poll_interval: config.poll_interval, lane_refresh: config.lane_refresh };
     let engine = engine::Engine::new(sender.clone(), watch.clone(), policy, rhythm);
-    let admin = admin::Admin::new(sender.clone(), watch.clone(), &config, policy);
-    let intake = intake::Intake::new(sender, watch, config.payees, config.lanes_max);
+    let admin = admin::Admin::new(sender.clone(), watch, &config, policy);
+    let intake = intake::Intake::new(sender, config.payees, config.lanes_max);
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();

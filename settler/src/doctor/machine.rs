@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use super::Finding;
 use crate::Config;
 use crate::keys;
+use crate::store::open;
 
 /// A settler on this machine answers at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -54,7 +55,7 @@ fn readable(path: &Path) -> Option<Finding> {
 /// for `run`, when no older settler works on it.
 pub(super) async fn database(config: &Config) -> Finding {
     const CHECK: &str = "database";
-    let shown = without_password(&config.database);
+    let shown = open::shown(&config.database);
     if let Some(file) = config.database.strip_prefix("sqlite:") {
         let file = Path::new(file.trim_start_matches("//").split('?').next().unwrap_or_default());
         if !file.exists() {
@@ -113,18 +114,6 @@ fn new_file(file: &Path) -> Finding {
     }
 }
 
-/// A URL often holds one.
-fn without_password(database: &str) -> String {
-    match database.parse::<url::Url>() {
-        Ok(mut url) if url.password().is_some() => {
-            // Fails for URLs without a host, which have no password either.
-            let _ = url.set_password(Some("…"));
-            url.to_string()
-        }
-        _ => database.to_owned(),
-    }
-}
-
 /// Both ports are free, or a settler has them.
 pub(super) async fn ports(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -149,17 +138,4 @@ async fn is_settler(admin: SocketAddr) -> bool {
     let Ok(http) = reqwest::Client::builder().timeout(ANSWER_TIMEOUT).no_proxy().build() else { return false };
     let Ok(response) = http.get(format!("http://{admin}/health/live")).send().await else { return false };
     response.json::<crate::api::Health>().await.is_ok_and(|health| health.ok)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_not_shown() {
-        let shown = without_password("postgres://settler:secret@db/settler");
-
-        assert!(!shown.contains("secret") && shown.contains("@db/settler"), "{shown}");
-        assert_eq!(without_password("sqlite:settler.db"), "sqlite:settler.db");
-    }
 }

@@ -197,6 +197,8 @@ mod tests {
     #[test]
     fn a_password_is_not_shown() {
         assert!(!shown("postgres://settler:secret@localhost/log").contains("secret"));
+        let at_host = shown("postgres://settler:secret@db/settler");
+        assert!(!at_host.contains("secret") && at_host.contains("@db/settler"), "{at_host}");
         assert_eq!(shown("sqlite:settler.db"), "sqlite:settler.db");
     }
 }
