@@ -33,9 +33,7 @@ pub async fn read(sender: &Sender, open: Vec<OpenCharge>, moment: &Moment) -> Re
     let questions: Vec<LaneQuestion> = lanes.iter().map(own).collect();
     let views = sender.chain.lane_views(&moment.head, &questions, moment.now).await?;
     let mandates = sender.chain.mandates(&moment.head, &lanes).await?;
-    // So deep that no reorganisation gives a charge back whose row is gone: its transaction alone could not renew it.
-    let depth = moment.pace.watch_blocks().max(sender.confirmations);
-    let deep = (moment.head.number + 1).saturating_sub(depth);
+    let deep = moment.final_block(sender.confirmations);
     // Before the escrow's first block, or a node that keeps no old state: a later look shows it.
     let deep_paid = match views.iter().zip(&open).any(|((view, _), open)| view.paid >= open.charge.cumulative) {
         true => sender.chain.lanes_paid(BlockId::number(deep), &lanes).await.unwrap_or_default(),

@@ -174,7 +174,7 @@ impl Engine {
             return Ok(());
         }
         let sender = &self.sender;
-        let deep = (moment.head.number + 1).saturating_sub(sender.confirmations);
+        let deep = moment.final_block(sender.confirmations);
         let lanes: Vec<_> = settled.iter().map(|open| (open.voucher.payer, open.voucher.payee)).collect();
         let paid = match sender.chain.lanes_paid(BlockId::number(deep), &lanes).await {
             Ok(paid) => paid,

@@ -160,6 +160,7 @@ impl Engine {
 
     async fn moment(&mut self) -> Result<Moment, SendError> {
         let sender = self.sender.clone();
+        let question = sender.store.last_question();
         let head = sender.chain.head().await?;
         let mut keys = Vec::with_capacity(sender.keys.len());
         for key in &sender.keys {
@@ -182,7 +183,7 @@ impl Engine {
         });
         // Whichever clock is ahead: to claim a closing lane too early costs nothing.
         let now = now_s().max(head.timestamp);
-        Ok(Moment { head, tips, pace: self.pace, keys, now, first: self.first })
+        Ok(Moment { question, head, tips, pace: self.pace, keys, now, first: self.first })
     }
 
     /// How fast the chain is, anew now and then. A failure leaves what is known.
@@ -279,7 +280,7 @@ impl Engine {
             .zip(answers)
             .map(|(question, (view, _))| (question.payer, question.payee, view))
             .collect();
-        Ok(sender.store.put_views(&views, now_s()).await?)
+        Ok(sender.store.put_views(&views, moment.question, now_s()).await?)
     }
 
     /// The policy with the margin that this chain needs now, if that is more than the operator's.

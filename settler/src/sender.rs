@@ -73,6 +73,8 @@ pub struct KeySight {
 /// What the chain is like during one look at it.
 #[derive(Debug, Clone)]
 pub struct Moment {
+    /// The operator's last question before the chain was read.
+    pub question: i64,
     /// Its last block.
     pub head: Head,
     /// What other people pay builders.
@@ -85,6 +87,15 @@ pub struct Moment {
     pub now: u64,
     /// The first look after a start: everything stored is sent again.
     pub first: bool,
+}
+
+impl Moment {
+    /// The last block so deep that what it says is taken as final: what is forgotten on its word cannot be renewed by
+    /// [`Sender::watch`], for there is no transaction of ours.
+    #[must_use]
+    pub fn final_block(&self, confirmations: u64) -> u64 {
+        (self.head.number + 1).saturating_sub(self.pace.watch_blocks().max(confirmations))
+    }
 }
 
 /// A batch that simulation found worth its gas.

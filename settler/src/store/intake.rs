@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 
 use super::codec;
 use super::database::Write;
-use super::lanes::{LaneView, put_views};
+use super::lanes::{Doubts, LaneView, put_views};
 use super::open::{Ids, Store, StoreError};
 use super::recorder::Job;
 use super::rows::{chunks, places};
@@ -220,7 +220,7 @@ impl Books {
     pub(super) async fn save(&self, transaction: &mut Write) -> Result<(), StoreError> {
         let views: Vec<_> =
             self.views.iter().map(|((payer, payee), (view, at))| (*payer, *payee, *view, *at)).collect();
-        put_views(transaction, &views).await?;
+        put_views(transaction, &views, Doubts::Kept).await?;
         let waiting: Vec<(&Lane, &Waiting)> = self
             .changed
             .iter()

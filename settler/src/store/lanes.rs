@@ -191,16 +191,24 @@ impl Store {
             .collect()
     }
 
-    /// Keeps what the chain showed of some lanes at `now`.
+    /// Keeps what the chain showed of some lanes at `now`. `question` is what [`Store::last_question`] gave before the
+    /// chain was read: if the operator asked since, the lanes are to be read again.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn put_views(&self, views: &[(Address, Address, LaneView)], now: u64) -> Result<(), StoreError> {
+    pub async fn put_views(
+        &self,
+        views: &[(Address, Address, LaneView)],
+        question: i64,
+        now: u64,
+    ) -> Result<(), StoreError> {
         // A lane twice in one statement is an error of PostgreSQL; the last word counts.
         let views: BTreeMap<_, _> = views.iter().map(|(payer, payee, view)| ((*payer, *payee), *view)).collect();
-        let views: Vec<_> = views.into_iter().map(|((payer, payee), view)| (payer, payee, view, now)).collect();
         let mut transaction = self.begin().await?;
-        put_views(&mut transaction, &views).await?;
+        // Nobody asks while this transaction holds the log.
+        let seen_at = if self.last_question() == question { now } else { 0 };
+        let views: Vec<_> = views.into_iter().map(|((payer, payee), view)| (payer, payee, view, seen_at)).collect();
+        put_views(&mut transaction, &views, Doubts::Answered).await?;
         for (payer, payee, ..) in views {
             transaction.touch((payer, payee));
         }
@@ -230,9 +238,16 @@ pub(super) async fn hold(
     for (id, hold) in holds {
         by_hold.entry(*hold).or_default().insert(*id);
     }
-    // A charge waits in no state. What the policy said before the operator asked is not an answer to the operator.
-    let waits =
-        if table == "vouchers" { "and state = 'recorded' and (asked is null or $1 <> 'not_worth_yet')" } else { "" };
+    // A charge waits in no state. What the policy said before the operator asked, or what the chain showed before, is not
+    // an answer to the operator.
+    let waits = match table {
+        "vouchers" => {
+            "and state = 'recorded'
+             and (asked is null or ($1 <> 'not_worth_yet' and exists (
+                  select 1 from lanes l where l.payer = vouchers.payer and l.payee = vouchers.payee and l.seen_at > 0)))"
+        }
+        _ => "",
+    };
     let mut transaction = store.begin().await?;
     for (hold, ids) in by_hold {
         let again = if matches!(hold, Hold::Failed | Hold::BadSignature) { retry_at } else { 0 };
@@ -256,11 +271,25 @@ pub(super) async fn hold(
     transaction.commit().await
 }
 
+/// What becomes of a lane that is to be read again, its `seen_at` 0, when what the chain shows of it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubts {
+    /// It was read for that.
+    Answered,
+    /// It may have been read before.
+    Kept,
+}
+
 /// Keeps what the chain showed of each lane, and when: each lane once.
 pub(super) async fn put_views(
     transaction: &mut Write,
     views: &[(Address, Address, LaneView, u64)],
+    doubts: Doubts,
 ) -> Result<(), StoreError> {
+    let seen_at = match doubts {
+        Doubts::Answered => "excluded.seen_at",
+        Doubts::Kept => "case when lanes.seen_at = 0 then 0 else excluded.seen_at end",
+    };
     for chunk in chunks(views) {
         let text = format!(
             "insert into lanes (payer, payee, lane_deposit, lane_paid, lane_thawing, lane_thaw_ends_at, open_amount,
@@ -271,7 +300,7 @@ pub(super) async fn put_views(
                 lane_thawing = excluded.lane_thawing, lane_thaw_ends_at = excluded.lane_thaw_ends_at,
                 open_amount = excluded.open_amount, open_thawing = excluded.open_thawing,
                 open_thaw_ends_at = excluded.open_thaw_ends_at, signer_ends_at = excluded.signer_ends_at,
-                seen_at = excluded.seen_at",
+                seen_at = {seen_at}",
             places(chunk.len(), 11, "")
         );
         let mut query = sqlx::query(AssertSqlSafe(text));

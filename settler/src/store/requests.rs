@@ -1,5 +1,7 @@
 //! The operator's "claim now", durable: a settler that restarts in between goes on with it.
 
+use std::sync::atomic::Ordering;
+
 use super::codec;
 use super::open::{Ids, Store, StoreError};
 use super::state::{Hold, VoucherState};
@@ -21,6 +23,12 @@ struct ClaimRow {
 const LINES_MAX: u32 = 10_000;
 
 impl Store {
+    /// The number of the last request.
+    #[must_use]
+    pub fn last_question(&self) -> i64 {
+        self.ids.requests.load(Ordering::Relaxed)
+    }
+
     /// Marks every voucher that is not confirmed, and every charge, as asked for, whatever held it before. Gives the
     /// request's number. Its progress is that of the vouchers: a charge may never be borne in full.
     ///

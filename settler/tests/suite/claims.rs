@@ -10,7 +10,7 @@ use minus_settler::plan::{BATCH_GAS, ROW_GAS_MAX, ROWS_MAX};
 use minus_settler::store::{Hold, Reason, TransactionState, VoucherState};
 use std::time::Duration;
 
-use super::world::{World, tokens, under_way, until};
+use super::world::{Settler, World, tokens, under_way, until};
 
 const WEEK: u64 = 7 * 86_400;
 
@@ -319,13 +319,49 @@ async fn what_somebody_else_claimed_is_settled_without_gas() {
     let escrow = world.escrow();
     escrow.claim(world.payee(), row::pack(&[voucher])).send().await.unwrap().get_receipt().await.unwrap();
 
-    until("it is settled", async || {
-        (settler.status().await.summary.vouchers[&VoucherState::Confirmed].count == 1).then_some(())
-    })
-    .await;
+    is_held_as_settled(&settler).await;
+    assert_eq!(confirmed(&settler).await, 0, "kept while a reorganisation may undo it");
+    world.anvil.mine(minus_settler::pace::WATCH_BLOCKS).await;
+    until("it is settled", async || (confirmed(&settler).await == 1).then_some(())).await;
     assert_eq!(world.gas_transactions().await, 0);
     assert_eq!(world.earned().await, tokens("0.5"));
     settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_claimed_and_a_reorganisation_undid_is_claimed() {
+    let world = World::new().await;
+    let settler = world.settler().await;
+    let payer = world.payer("10").await;
+    let voucher = world.voucher(&payer, "0.5");
+    settler.record(voucher).await;
+
+    let escrow = world.escrow();
+    escrow.claim(world.payee(), row::pack(&[voucher])).send().await.unwrap().get_receipt().await.unwrap();
+    world.anvil.mine(10).await;
+    is_held_as_settled(&settler).await;
+
+    world.anvil.reorg(11).await;
+    world.anvil.mine(20).await;
+    assert_eq!(world.earned().await, Amount::ZERO);
+    until("it is claimed after all", async || {
+        settler.claim_now().await;
+        (world.earned().await == tokens("0.5")).then_some(())
+    })
+    .await;
+    assert_eq!(world.gas_transactions().await, 1);
+    settler.end().await;
+}
+
+async fn is_held_as_settled(settler: &Settler<'_>) {
+    until("its lane is seen to have paid", async || {
+        (settler.status().await.lanes[0].held == Some(Hold::Settled)).then_some(())
+    })
+    .await;
+}
+
+async fn confirmed(settler: &Settler<'_>) -> u64 {
+    settler.status().await.summary.vouchers[&VoucherState::Confirmed].count
 }
 
 #[tokio::test(flavor = "multi_thread")]

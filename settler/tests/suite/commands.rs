@@ -187,9 +187,11 @@ async fn runs_as_a_process_dies_and_claims_all_the_same() {
     keystore(world.dir.path(), "gas.json", &world.gas_key);
     let port = |_| std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let [intake, admin] = [0, 1].map(port);
+    // Nothing is claimed unasked, however cheap gas is.
     let config = format!(
         "rpc_urls = [\"{}\"]\ngas_keystore = \"gas.json\"\nlisten = \"{intake}\"\nadmin_listen = \"{admin}\"\n\
-         payees = [\"{}\"]\nconfirmations = 1\npoll_interval = \"100ms\"\nlane_refresh = \"0s\"\n",
+         payees = [\"{}\"]\nconfirmations = 1\npoll_interval = \"100ms\"\nlane_refresh = \"0s\"\n\
+         value_over_gas = 1000000000\n",
         world.anvil.url,
         world.payee()
     );
@@ -213,7 +215,7 @@ async fn runs_as_a_process_dies_and_claims_all_the_same() {
     let _service = Service::start(&world);
     until("it is ready again", ready).await;
     let claimed = answer(&settler(&world, &["claim", "--now", "--url", &url, "--json", "--timeout", "1m"]));
-    assert_eq!((&claimed["confirmed"], &claimed["claims"][0]["paid"]), (&json!(1), &json!("2500000")));
+    assert_eq!((&claimed["confirmed"], &claimed["claims"][0]["paid"]), (&json!(1), &json!("2500000")), "{claimed}");
     assert!(claimed["claims"][0]["transaction"].is_string());
     assert_eq!(world.earned().await, tokens("2.5"));
 

@@ -245,6 +245,7 @@ async fn a_reverted_claim_is_not_dropped() {
         })
         .collect();
     let moment = Moment {
+        question: 0,
         head: sender.chain.head().await.unwrap(),
         tips: tips(&[], u128::MAX),
         pace: Pace::default(),

@@ -14,6 +14,7 @@ mod endpoints;
 mod faults;
 mod intake;
 mod keys;
+mod log;
 mod model;
 mod packaging;
 mod postgres;
