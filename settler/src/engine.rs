@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::{EndpointLine, Head, LaneQuestion};
 use crate::clock::now_s;
 use crate::fees::{TIP_BLOCKS, TIP_PERCENTILES, Tips, tips};
+use crate::load::Loads;
 use crate::pace::{Pace, Road};
 use crate::plan::{Market, Policy, ROW_GAS_USUAL};
 use crate::sender::{KeySight, Moment, SendError, Sender};
@@ -183,7 +184,8 @@ impl Engine {
         });
         // Whichever clock is ahead: to claim a closing lane too early costs nothing.
         let now = now_s().max(head.timestamp);
-        Ok(Moment { question, head, tips, pace: self.pace, keys, now, first: self.first })
+        let thaw_margin_s = self.watch.sight().thaw_margin_s.max(self.policy.thaw_margin_s);
+        Ok(Moment { question, head, tips, pace: self.pace, keys, now, thaw_margin_s, first: self.first })
     }
 
     /// How fast the chain is, anew now and then. A failure leaves what is known.
@@ -216,9 +218,10 @@ impl Engine {
         }
         for (key, sight) in moment.keys.iter().enumerate() {
             let live = sender.store.live(sight.address).await?;
+            let loads = Loads::read(sender, &live, moment).await?;
             let mut follows = FuturesUnordered::new();
             for live in &live {
-                follows.push(sender.follow(live, key, moment));
+                follows.push(sender.follow(live, key, &loads, moment));
             }
             while let Some(ended) = follows.next().await {
                 ended?;

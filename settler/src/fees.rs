@@ -7,6 +7,9 @@ use minus_bindings::Amount;
 
 use crate::plan::WEI_PER_COIN;
 
+/// What a transfer of nothing takes.
+pub const CANCEL_GAS: u64 = 21_000;
+
 /// A replacement must offer at least a tenth more or nodes refuse it; a quarter more gets on faster.
 const RAISE_NUMERATOR: u128 = 5;
 const RAISE_DENOMINATOR: u128 = 4;
@@ -105,17 +108,30 @@ pub enum Urgency {
 
 /// What a transaction that waits too long carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stuck {
+pub enum Carries {
     /// Nothing: it is there to use up its nonce.
-    Empty,
+    Nothing,
     /// Rows that would move nothing any more.
     Settled,
     /// Rows that can wait, and what they would move.
     Worth(Amount),
-    /// Rows of which one cannot wait, and what they would move.
+    /// Rows of which none can wait, and what they would move.
     Closing(Amount),
+    /// Rows of which some cannot wait, and what these would move.
+    Mixed(Amount),
     /// Rows that somebody asked for, whatever they are worth.
     Wanted,
+}
+
+/// A transaction that waits too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stuck {
+    /// What it carries.
+    pub carries: Carries,
+    /// What leaves if it, or one of those that wait behind its nonce, comes too late.
+    pub at_stake: Amount,
+    /// Its gas limit.
+    pub gas_limit: u64,
 }
 
 /// What to do about it.
@@ -123,8 +139,8 @@ pub enum Stuck {
 pub enum Remedy {
     /// Bid more.
     Raise(Urgency),
-    /// Use up its nonce with a transfer of nothing, which is cheaper.
-    Cancel,
+    /// Use up its nonce with a transfer of nothing, which is cheaper; at so much.
+    Cancel(Urgency),
 }
 
 impl FeePolicy {
@@ -156,17 +172,33 @@ impl FeePolicy {
         raise(previous, base_fee, tip, cap)
     }
 
-    /// What to do about a transaction that waits too long.
+    /// What to do about a transaction that waits too long. While an ordinary bid gets in, each goes its way. Above that,
+    /// what is at stake pays: for the transaction itself if what closes in it bears all of its gas, or else for taking it
+    /// out of the way, so that what closes is claimed by itself.
     #[must_use]
-    pub fn remedy(&self, stuck: Stuck, base_fee: u128, tips: Tips, gas_limit: u64) -> Remedy {
-        match stuck {
-            Stuck::Empty | Stuck::Wanted => Remedy::Raise(Urgency::Ordinary),
-            Stuck::Closing(value) => Remedy::Raise(Urgency::Closing(value)),
-            Stuck::Settled => Remedy::Cancel,
-            Stuck::Worth(value) => {
-                let cost = base_fee.saturating_add(tips.usual).saturating_mul(u128::from(gas_limit));
-                if self.in_wei(value) < cost { Remedy::Cancel } else { Remedy::Raise(Urgency::Ordinary) }
+    pub fn remedy(&self, stuck: Stuck, base_fee: u128, tips: Tips) -> Remedy {
+        let Stuck { carries, at_stake, gas_limit } = stuck;
+        let bears = |value: Amount, tip: u128, gas: u64| {
+            self.in_wei(value) >= base_fee.saturating_add(tip).saturating_mul(u128::from(gas))
+        };
+        let is_above_cap = base_fee.saturating_add(tips.usual) > self.cap;
+        let is_in_the_way = is_above_cap && bears(at_stake, tips.urgent, CANCEL_GAS);
+        let hurry = if is_in_the_way { Urgency::Closing(at_stake) } else { Urgency::Ordinary };
+        match carries {
+            Carries::Nothing => Remedy::Raise(hurry),
+            Carries::Settled => Remedy::Cancel(hurry),
+            Carries::Closing(value) | Carries::Mixed(value)
+                if !is_in_the_way || bears(value, tips.urgent, gas_limit) =>
+            {
+                Remedy::Raise(Urgency::Closing(value))
             }
+            // By themselves its rows would be no better off: only for those behind it.
+            Carries::Closing(value) if !bears(at_stake.saturating_sub(value), tips.urgent, CANCEL_GAS) => {
+                Remedy::Raise(Urgency::Closing(value))
+            }
+            Carries::Worth(value) if !bears(value, tips.usual, gas_limit) => Remedy::Cancel(hurry),
+            Carries::Worth(_) | Carries::Wanted if !is_in_the_way => Remedy::Raise(Urgency::Ordinary),
+            Carries::Closing(_) | Carries::Mixed(_) | Carries::Worth(_) | Carries::Wanted => Remedy::Cancel(hurry),
         }
     }
 }
@@ -274,20 +306,53 @@ mod tests {
         assert_eq!(raised(Urgency::Ordinary), None);
     }
 
+    const GWEI: u128 = 1_000_000_000;
+
+    fn remedy(carries: Carries, at_stake: &str, base_fee: u128) -> Remedy {
+        let policy = FeePolicy { cap: 100 * GWEI, tip_cap: GWEI, native_coin_price: "2000".parse().unwrap() };
+        let stuck = Stuck { carries, at_stake: at_stake.parse().unwrap(), gas_limit: 100_000 };
+        policy.remedy(stuck, base_fee, Tips { calm: 0, usual: 0, urgent: 0 })
+    }
+
+    fn tokens(text: &str) -> Amount {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn what_is_not_worth_it_any_more_is_cancelled() {
-        let gwei = 1_000_000_000;
-        let policy = FeePolicy { cap: 100 * gwei, tip_cap: gwei, native_coin_price: "2000".parse().unwrap() };
-        let remedy = |stuck| policy.remedy(stuck, 20 * gwei, Tips { calm: 0, usual: 0, urgent: 0 }, 100_000);
-        let worth = |text: &str| text.parse().unwrap();
+        let remedy = |carries| remedy(carries, "0", 20 * GWEI);
+        let ordinary = Urgency::Ordinary;
 
-        assert_eq!(remedy(Stuck::Worth(worth("4"))), Remedy::Raise(Urgency::Ordinary), "2 million gwei of gas");
-        assert_eq!(remedy(Stuck::Worth(worth("3.999999"))), Remedy::Cancel);
-        assert_eq!(remedy(Stuck::Settled), Remedy::Cancel);
-        assert_eq!(remedy(Stuck::Wanted), Remedy::Raise(Urgency::Ordinary), "whatever it is worth");
-        assert_eq!(remedy(Stuck::Empty), Remedy::Raise(Urgency::Ordinary));
-        let closing = worth("0.000001");
-        assert_eq!(remedy(Stuck::Closing(closing)), Remedy::Raise(Urgency::Closing(closing)));
+        assert_eq!(remedy(Carries::Worth(tokens("4"))), Remedy::Raise(ordinary), "2 million gwei of gas");
+        assert_eq!(remedy(Carries::Worth(tokens("3.999999"))), Remedy::Cancel(ordinary));
+        assert_eq!(remedy(Carries::Settled), Remedy::Cancel(ordinary));
+        assert_eq!(remedy(Carries::Wanted), Remedy::Raise(ordinary), "whatever it is worth");
+        assert_eq!(remedy(Carries::Nothing), Remedy::Raise(ordinary));
+        let closing = tokens("0.000001");
+        assert_eq!(remedy(Carries::Closing(closing)), Remedy::Raise(Urgency::Closing(closing)));
+    }
+
+    #[test]
+    fn what_closes_pays_for_the_way_that_others_are_in() {
+        let above = 200 * GWEI;
+        // 21,000 gas are 4.2 million gwei, 8.4 tokens; 100,000 are 40 tokens.
+        let hurry = |at_stake| Urgency::Closing(tokens(at_stake));
+        for carries in [Carries::Worth(tokens("90")), Carries::Wanted] {
+            assert_eq!(remedy(carries, "8.4", above), Remedy::Cancel(hurry("8.4")));
+            assert_eq!(remedy(carries, "8.399999", above), Remedy::Raise(Urgency::Ordinary), "not worth even that");
+            assert_eq!(
+                remedy(carries, "1000", 90 * GWEI),
+                Remedy::Raise(Urgency::Ordinary),
+                "below the cap it gets in"
+            );
+        }
+        assert_eq!(remedy(Carries::Settled, "8.4", above), Remedy::Cancel(hurry("8.4")));
+        assert_eq!(remedy(Carries::Nothing, "8.4", above), Remedy::Raise(hurry("8.4")));
+        assert_eq!(remedy(Carries::Closing(tokens("40")), "50", above), Remedy::Raise(hurry("40")), "it bears its gas");
+        assert_eq!(remedy(Carries::Mixed(tokens("40")), "40", above), Remedy::Raise(hurry("40")), "so does this");
+        assert_eq!(remedy(Carries::Mixed(tokens("39")), "39", above), Remedy::Cancel(hurry("39")), "it goes by itself");
+        assert_eq!(remedy(Carries::Closing(tokens("39")), "47.4", above), Remedy::Cancel(hurry("47.4")), "in the way");
+        assert_eq!(remedy(Carries::Closing(tokens("39")), "47.399999", above), Remedy::Raise(hurry("39")));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use alloy::primitives::Address;
 use alloy::sol_types::SolEvent;
 use minus_bindings::{Amount, PrepaymentEscrow, row};
 
-use crate::chain::{ChainError, LaneQuestion, Mined};
+use crate::chain::{ChainError, Mined};
 use crate::fees::{Remedy, Stuck, Urgency};
+use crate::load::Loads;
 use crate::plan::RETRY_MAX_S;
 use crate::sender::{Moment, SendError, Sender};
 use crate::store::endings::{Failure, Payments, Receipt};
@@ -22,7 +23,13 @@ impl Sender {
     ///
     /// # Errors
     /// When the chain does not answer or the log fails; nothing is lost by it.
-    pub async fn follow(&self, live: &LiveTransaction, key: usize, moment: &Moment) -> Result<(), SendError> {
+    pub async fn follow(
+        &self,
+        live: &LiveTransaction,
+        key: usize,
+        loads: &Loads,
+        moment: &Moment,
+    ) -> Result<(), SendError> {
         match self.receipt_of(live).await {
             Ok(Some(receipt)) => return self.mined(live, &receipt, moment).await,
             Ok(None) => {}
@@ -43,8 +50,7 @@ impl Sender {
             self.store.suspect_lost(live.id, None).await?;
         }
         let Some(newest) = live.attempts.first() else { return Ok(()) };
-        let waited = moment.head.number.saturating_sub(newest.signed_at_block);
-        let is_stuck = waited >= moment.pace.stuck_after(self.replace_after_blocks);
+        let is_stuck = self.is_stuck(live, moment);
         let cost = newest.max_fee.saturating_mul(u128::from(live.gas_limit));
         let can_pay = sight.balance >= cost;
         if is_stuck && !can_pay && others_can_pay(cost, key, moment) {
@@ -54,56 +60,39 @@ impl Sender {
             return Ok(self.store.failed(live.id, Failure::Cancelled, None, moment.now).await?);
         }
         let unsent = live.state == TransactionState::Planned || live.mined_in.is_some() || moment.first;
-        match () {
-            () if is_stuck && can_pay => self.unstick(live, newest, key, moment).await,
-            () if is_stuck || unsent => self.send(live, key, Urgency::Ordinary, moment).await,
-            () => Ok(()),
+        match loads.stuck(live.id) {
+            Some(stuck) if is_stuck && can_pay => self.unstick(live, stuck, key, moment).await,
+            _ if is_stuck || unsent => self.send(live, key, Urgency::Ordinary, moment).await,
+            _ => Ok(()),
         }
     }
 
-    /// It waits too long: bid more, as far as what it carries is worth it now, or take it back.
+    /// Does it wait too long for its last offer?
+    pub(crate) fn is_stuck(&self, live: &LiveTransaction, moment: &Moment) -> bool {
+        let waited = |newest: &Attempt| moment.head.number.saturating_sub(newest.signed_at_block);
+        live.attempts.first().is_some_and(|newest| waited(newest) >= moment.pace.stuck_after(self.replace_after_blocks))
+    }
+
+    /// It waits too long: bid more, as far as what it carries or is in the way of is worth it now, or take it back.
     async fn unstick(
         &self,
         live: &LiveTransaction,
-        newest: &Attempt,
+        stuck: Stuck,
         key: usize,
         moment: &Moment,
     ) -> Result<(), SendError> {
-        let stuck = if newest.cancels { Stuck::Empty } else { self.worth(live, moment).await? };
-        let replacement = match self.fees.remedy(stuck, moment.head.base_fee, moment.tips, live.gas_limit) {
-            Remedy::Raise(urgency) => {
-                self.raise(live, key, newest, urgency, moment).await?.map(|raised| (raised, urgency))
-            }
-            Remedy::Cancel => {
-                let cancel = self.cancel(live, key, newest, moment).await?;
-                if cancel.is_some() {
-                    tracing::warn!(id = live.id, nonce = live.nonce, ?stuck, "a claim is not worth its gas any more");
-                }
-                cancel.map(|cancel| (cancel, Urgency::Ordinary))
-            }
+        let Some(newest) = live.attempts.first() else { return Ok(()) };
+        let (replacement, urgency) = match self.fees.remedy(stuck, moment.head.base_fee, moment.tips) {
+            Remedy::Raise(urgency) => (self.raise(live, key, newest, urgency, moment).await?, urgency),
+            Remedy::Cancel(urgency) => (self.cancel(live, key, newest, urgency, moment).await?, urgency),
         };
-        match replacement {
-            Some((attempt, urgency)) => {
-                self.send(&LiveTransaction { attempts: vec![attempt], ..live.clone() }, key, urgency, moment).await
-            }
-            None => self.send(live, key, Urgency::Ordinary, moment).await,
+        let Some(attempt) = replacement else {
+            return self.send(live, key, Urgency::Ordinary, moment).await;
+        };
+        if attempt.cancels && !newest.cancels {
+            tracing::warn!(id = live.id, nonce = live.nonce, ?stuck, "a claim is taken back");
         }
-    }
-
-    /// What a transaction's rows would move now, and whether that can wait.
-    async fn worth(&self, live: &LiveTransaction, moment: &Moment) -> Result<Stuck, SendError> {
-        let rows = self.store.rows_of(live.id).await?;
-        let questions: Vec<LaneQuestion> =
-            rows.iter().map(|row| LaneQuestion { payer: row.payer, payee: live.payee, signer: row.payer }).collect();
-        let views = self.chain.lane_views(&moment.head, &questions, moment.now).await?;
-        let values = rows.iter().zip(&views).map(|(row, (view, _))| view.claimable(row.cumulative));
-        let value = Amount::checked_sum(values).unwrap_or(Amount::MAX);
-        Ok(match () {
-            () if value.is_zero() => Stuck::Settled,
-            () if rows.iter().any(|row| row.reason.is_some_and(|reason| reason.is_closing())) => Stuck::Closing(value),
-            () if rows.iter().all(|row| row.reason.is_some_and(|reason| reason.is_for_worth())) => Stuck::Worth(value),
-            () => Stuck::Wanted,
-        })
+        self.send(&LiveTransaction { attempts: vec![attempt], ..live.clone() }, key, urgency, moment).await
     }
 
     /// Looks whether a transaction that ended is still where it was. False when the endpoints do not agree on that yet.

@@ -39,6 +39,7 @@ pub mod follow;
 pub mod intake;
 pub mod keys;
 pub mod lane_index;
+pub mod load;
 pub mod metrics;
 pub mod pace;
 pub mod plan;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use alloy::primitives::Address;
 use minus_bindings::Amount;
 
-use crate::store::{Hold, OpenVoucher, PlannedRow, Reason};
+use crate::store::{Hold, LaneView, OpenVoucher, PlannedRow, Reason};
 
 /// A transaction may use no more gas than this (EIP-7825).
 pub const TRANSACTION_GAS_MAX: u64 = 16_777_216;
@@ -124,6 +124,21 @@ enum Judgement {
     Hold(Hold),
 }
 
+/// The notices that run against a voucher of this total, and when each ends, unix seconds.
+fn notices(view: &LaneView, cumulative: Amount) -> impl Iterator<Item = (Reason, u64)> {
+    let needs_open_balance = cumulative.saturating_sub(view.paid) > view.deposit;
+    let open_ends_at = if needs_open_balance { view.open_thaw_ends_at } else { 0 };
+    [(Reason::Thawing, view.thaw_ends_at), (Reason::Thawing, open_ends_at), (Reason::SignerEnding, view.signer_ends_at)]
+        .into_iter()
+        .filter(|(_, ends_at)| *ends_at != 0)
+}
+
+/// Does the money behind a voucher of this total leave within the margin?
+#[must_use]
+pub fn is_closing(view: &LaneView, cumulative: Amount, margin_s: u64, now: u64) -> bool {
+    notices(view, cumulative).any(|(_, ends_at)| now.saturating_add(margin_s) >= ends_at)
+}
+
 fn judge(open: &OpenVoucher, policy: &Policy, market: Market, own_gas: u128, now: u64) -> Judgement {
     let view = &open.view;
     let cumulative = open.voucher.cumulative;
@@ -143,17 +158,14 @@ fn judge(open: &OpenVoucher, policy: &Policy, market: Market, own_gas: u128, now
 
     // Once for each notice whatever it is worth, then only what is worth its gas: or a payer under notice could sign
     // one base unit more after every claim, for ever, at our gas.
-    let near = |ends_at: u64| {
-        let is_near = |at: u64| at.saturating_add(policy.thaw_margin_s) >= ends_at;
-        let is_spent = open.closing_claimed_at != 0 && is_near(open.closing_claimed_at);
-        ends_at != 0 && is_near(now) && (!is_spent || claimable.base_units() >= own_gas)
-    };
-    let needs_open_balance = cumulative.saturating_sub(view.paid) > view.deposit;
-    if near(view.thaw_ends_at) || (needs_open_balance && near(view.open_thaw_ends_at)) {
-        return Judgement::Must(Reason::Thawing);
-    }
-    if near(view.signer_ends_at) {
-        return Judgement::Must(Reason::SignerEnding);
+    let is_worth_it = claimable.base_units() >= own_gas;
+    let claimed_at = open.closing_claimed_at;
+    let closing = notices(view, cumulative).find(|(_, ends_at)| {
+        let is_near = |at: u64| at.saturating_add(policy.thaw_margin_s) >= *ends_at;
+        is_near(now) && (is_worth_it || claimed_at == 0 || !is_near(claimed_at))
+    });
+    if let Some((reason, _)) = closing {
+        return Judgement::Must(reason);
     }
     if open.asked {
         return Judgement::Must(Reason::Asked);

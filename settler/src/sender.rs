@@ -9,7 +9,7 @@ use alloy::primitives::{Address, Bytes, TxKind, U256};
 use alloy::signers::local::PrivateKeySigner;
 
 use crate::chain::{Calldata, Chain, ChainError, Head};
-use crate::fees::{self, Complaint, FeePolicy, Fees, Tips, Urgency};
+use crate::fees::{self, CANCEL_GAS, Complaint, FeePolicy, Fees, Tips, Urgency};
 use crate::metrics::Metrics;
 use crate::pace::{Inclusions, Pace};
 use crate::store::{
@@ -18,8 +18,6 @@ use crate::store::{
 
 /// A replacement that is still too cheap is raised again at once, this often; then the next look goes on.
 const RAISES_MAX: usize = 3;
-/// The gas of a transfer that carries nothing.
-const CANCEL_GAS: u64 = 21_000;
 
 /// What stops a look at the chain. All of it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +83,8 @@ pub struct Moment {
     pub keys: Vec<KeySight>,
     /// The time to go by, unix seconds.
     pub now: u64,
+    /// How long before a notice ends its lane is claimed, as far as the last look knew, seconds.
+    pub thaw_margin_s: u64,
     /// The first look after a start: everything stored is sent again.
     pub first: bool,
 }
@@ -247,7 +247,7 @@ impl Sender {
     ) -> Result<Option<Attempt>, SendError> {
         let Some((to, gas_limit, input)) = content(&attempt.raw) else { return Ok(None) };
         let draft = |fees| Draft { to, gas_limit, fees, input, cancels: attempt.cancels };
-        self.replace(live, key, attempt, urgency, moment, draft).await
+        self.replace(live, key, attempt, (urgency, gas_limit), moment, draft).await
     }
 
     /// Signs and stores a replacement that carries nothing, or says that the cap leaves no room for one.
@@ -259,11 +259,12 @@ impl Sender {
         live: &LiveTransaction,
         key: usize,
         attempt: &Attempt,
+        urgency: Urgency,
         moment: &Moment,
     ) -> Result<Option<Attempt>, SendError> {
         let to = self.keys[key].address();
         let draft = |fees| Draft { to, gas_limit: CANCEL_GAS, fees, input: Bytes::new(), cancels: true };
-        self.replace(live, key, attempt, Urgency::Ordinary, moment, draft).await
+        self.replace(live, key, attempt, (urgency, CANCEL_GAS), moment, draft).await
     }
 
     async fn replace(
@@ -271,12 +272,12 @@ impl Sender {
         live: &LiveTransaction,
         key: usize,
         attempt: &Attempt,
-        urgency: Urgency,
+        (urgency, gas_limit): (Urgency, u64),
         moment: &Moment,
         draft: impl FnOnce(Fees) -> Draft,
     ) -> Result<Option<Attempt>, SendError> {
         let previous = Fees { max: attempt.max_fee, priority: attempt.priority_fee };
-        let raised = self.fees.raise(previous, moment.head.base_fee, moment.tips, urgency, live.gas_limit);
+        let raised = self.fees.raise(previous, moment.head.base_fee, moment.tips, urgency, gas_limit);
         let Some(fees) = raised else { return Ok(None) };
         let raised = self.sign(Place { key, nonce: live.nonce }, draft(fees), moment.head.number)?;
         self.store.add_attempt(live.id, &raised).await?;

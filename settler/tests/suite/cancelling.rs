@@ -7,13 +7,14 @@ use std::sync::atomic::AtomicBool;
 use alloy::consensus::Transaction;
 use alloy::primitives::{Address, B256, U256};
 use alloy::providers::Provider;
+use alloy::signers::local::PrivateKeySigner;
 use minus_bindings::{Amount, PrepaymentEscrow, row};
 use minus_settler::store::{Hold, TransactionState, VoucherState};
 use serde_json::json;
 
 use super::anvil::Anvil;
 use super::endpoints::liar;
-use super::world::{World, tokens, under_way, until};
+use super::world::{Settler, World, tokens, under_way, until};
 
 const GWEI: u128 = 1_000_000_000;
 const WEEK: u64 = 7 * 86_400;
@@ -29,6 +30,32 @@ impl Anvil {
 }
 
 impl World {
+    /// Gas costs far more than any cap from now on, and the settler knows.
+    async fn fees_rise(&self, settler: &Settler<'_>) {
+        self.anvil.mine_at(50 * GWEI, 1).await;
+        let head = self.anvil.head().await;
+        until("the settler saw it", async || (settler.status().await.head >= head).then_some(())).await;
+    }
+
+    /// These payers take their lanes back, and the notice is all but over.
+    async fn close_lanes(&self, payers: &[&PrivateKeySigner]) {
+        for payer in payers {
+            let escrow = PrepaymentEscrow::new(self.deployment.escrow, self.as_signer(payer));
+            let thaw = escrow.thaw(self.payee(), tokens("100").to_u96()).gas(200_000).max_fee_per_gas(200 * GWEI);
+            let _pending = thaw.max_priority_fee_per_gas(GWEI).send().await.unwrap();
+        }
+        self.anvil.mine_at(50 * GWEI, 1).await;
+        self.anvil.request("evm_increaseTime", json!([WEEK - 3_600])).await;
+    }
+
+    async fn is_paid_at_high_fees(&self, payer: &PrivateKeySigner, amount: &str) {
+        until("the lane is claimed", async || {
+            self.anvil.mine_at(50 * GWEI, 1).await;
+            (self.paid(payer).await == tokens(amount)).then_some(())
+        })
+        .await;
+    }
+
     async fn transaction(&self, hash: B256) -> alloy::rpc::types::Transaction {
         self.anvil.provider.get_transaction_by_hash(hash).await.unwrap().unwrap()
     }
@@ -119,22 +146,12 @@ async fn a_lane_that_closes_is_claimed_above_the_cap_if_its_value_bears_it() {
     config.native_coin_price = "100".into();
     let settler = world.settler_with(config).await;
     world.anvil.automine(false).await;
-    world.anvil.mine_at(50 * GWEI, 1).await;
+    world.fees_rise(&settler).await;
     settler.hand_in(&[world.voucher(&rich, "100"), world.voucher(&poor, "0.000001")]).await;
-    for payer in [&rich, &poor] {
-        let escrow = PrepaymentEscrow::new(world.deployment.escrow, world.as_signer(payer));
-        let thaw = escrow.thaw(world.payee(), tokens("100").to_u96()).gas(200_000).max_fee_per_gas(200 * GWEI);
-        let _pending = thaw.max_priority_fee_per_gas(GWEI).send().await.unwrap();
-    }
-    world.anvil.mine_at(50 * GWEI, 1).await;
+    world.close_lanes(&[&rich, &poor]).await;
     assert_eq!(world.gas_transactions().await, 0);
-    world.anvil.request("evm_increaseTime", json!([WEEK - 3_600])).await;
 
-    until("the rich lane is claimed", async || {
-        world.anvil.mine_at(50 * GWEI, 1).await;
-        (world.paid(&rich).await == tokens("100")).then_some(())
-    })
-    .await;
+    world.is_paid_at_high_fees(&rich, "100").await;
     assert_eq!(world.paid(&poor).await, Amount::ZERO, "one base unit is not worth 50 gwei a gas");
     let line = until("it is confirmed", async || {
         world.anvil.mine_at(50 * GWEI, 1).await;
@@ -146,6 +163,57 @@ async fn a_lane_that_closes_is_claimed_above_the_cap_if_its_value_bears_it() {
     let gas = u128::from(line.gas_used.unwrap());
     assert!(fee / gas >= 50 * GWEI, "above the cap of 2 gwei");
     assert!(fee < 1_000_000_000 * GWEI, "and below its value, one coin");
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_under_way_bids_above_the_cap_when_its_lane_begins_to_close() {
+    let world = World::new().await;
+    let payer = world.payer("100").await;
+    let mut config = world.config();
+    (config.fee_cap_gwei, config.replace_after_blocks) = (2, 2);
+    config.native_coin_price = "100".into();
+    let settler = world.settler_with(config).await;
+    world.anvil.automine(false).await;
+    settler.hand_in(&[world.voucher(&payer, "100")]).await;
+    settler.ask().await;
+    under_way(&settler).await;
+
+    world.fees_rise(&settler).await;
+    assert_eq!(world.gas_transactions().await, 0, "it offered less than that");
+    world.close_lanes(&[&payer]).await;
+
+    world.is_paid_at_high_fees(&payer, "100").await;
+    assert_eq!(world.gas_transactions().await, 1, "the same nonce");
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_in_the_way_of_a_lane_that_closes_is_taken_back() {
+    let world = World::new().await;
+    let (rich, patient) = (world.payer("100").await, world.payer("1").await);
+    let mut config = world.config();
+    (config.fee_cap_gwei, config.replace_after_blocks) = (2, 2);
+    config.native_coin_price = "100".into();
+    let settler = world.settler_with(config).await;
+    world.anvil.automine(false).await;
+    settler.hand_in(&[world.voucher(&patient, "1")]).await;
+    settler.ask().await;
+    under_way(&settler).await;
+
+    world.fees_rise(&settler).await;
+    settler.hand_in(&[world.voucher(&rich, "100")]).await;
+    world.close_lanes(&[&rich]).await;
+
+    world.is_paid_at_high_fees(&rich, "100").await;
+    assert_eq!(world.paid(&patient).await, Amount::ZERO, "it can wait");
+    assert_eq!(world.gas_transactions().await, 2, "what was in the way, and the claim");
+    until("fees are what they were, and the other is paid", async || {
+        world.anvil.mine_at(GWEI, 1).await;
+        (world.paid(&patient).await == tokens("1")).then_some(())
+    })
+    .await;
+    assert_eq!(world.earned().await, tokens("101"));
     settler.end().await;
 }
 

@@ -251,6 +251,7 @@ async fn a_reverted_claim_is_not_dropped() {
         pace: Pace::default(),
         keys: vec![KeySight { address: world.gas_key.address(), balance: COIN, transaction_count: 0 }],
         now: 0,
+        thaw_margin_s: 0,
         first: false,
     };
     let urgency = Urgency::Ordinary;
