@@ -43,6 +43,7 @@ pub mod load;
 pub mod metrics;
 pub mod pace;
 pub mod plan;
+mod recent;
 pub mod reports;
 pub mod sender;
 pub mod simulate;
@@ -200,7 +201,7 @@ pub async fn spawn_with_keys(config: Config, keys: Vec<PrivateKeySigner>) -> Res
     let rhythm = engine::Rhythm { poll_interval: config.poll_interval, lane_refresh: config.lane_refresh };
     let engine = engine::Engine::new(sender.clone(), watch.clone(), policy, rhythm);
     let admin = admin::Admin::new(sender.clone(), watch, &config, policy);
-    let intake = intake::Intake::new(sender, config.payees, config.lanes_max);
+    let intake = intake::Intake::new(sender, config.payees, config.lanes_max, config.lane_refresh);
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();

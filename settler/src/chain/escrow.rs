@@ -23,7 +23,7 @@ use crate::store::{Instrument, LaneView, PlannedRow};
 const CALLS_AT_ONCE: usize = 4;
 
 /// A lane to look at, and who signed its voucher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LaneQuestion {
     /// Who pays.
     pub payer: Address,

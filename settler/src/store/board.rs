@@ -135,7 +135,7 @@ impl Store {
                  select {OPEN_COLUMNS}
                  from k cross join vouchers v join lanes l on l.payer = v.payer and l.payee = v.payee
                  where v.payer = k.payer and v.payee = k.payee and v.state = 'recorded' and {NOTHING_UNDER_WAY}",
-                places(chunk.len(), 2, "")
+                places(self.kind(), chunk.len(), 2, "")
             );
             let mut query = sqlx::query_as::<_, OpenRow>(AssertSqlSafe(text));
             for (payer, payee) in chunk {

@@ -173,6 +173,11 @@ struct Slot {
 }
 
 impl Writer {
+    /// On which of the two.
+    pub(super) fn kind(&self) -> Kind {
+        self.database.kind
+    }
+
     /// Takes the file's lock, if it is a file.
     pub(super) fn new(database: Arc<Database>) -> Result<Self, StoreError> {
         let lock = Arc::new(std::sync::Mutex::new(database.lock()?));
@@ -207,6 +212,7 @@ impl Writer {
         slot.connection = Some(connection);
         begun?;
         Ok(Write {
+            kind: self.database.kind,
             slot,
             is_abandoned: Arc::clone(&self.is_abandoned),
             lanes: Vec::new(),
@@ -251,6 +257,7 @@ impl Writer {
 
 /// A transaction under way on the one connection that writes.
 pub(super) struct Write {
+    kind: Kind,
     slot: OwnedMutexGuard<Slot>,
     is_abandoned: Arc<AtomicBool>,
     lanes: Vec<Lane>,
@@ -259,6 +266,11 @@ pub(super) struct Write {
 }
 
 impl Write {
+    /// On which of the two.
+    pub(super) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Something that the planner knows of this lane changes.
     pub(super) fn touch(&mut self, lane: Lane) {
         self.lanes.push(lane);

@@ -22,8 +22,10 @@ pub struct CheckedVoucher {
     pub voucher: SignedVoucher,
     /// Who signed it: the payer or its delegate.
     pub signer: Address,
-    /// The lane at that moment.
+    /// The lane as the chain showed it,
     pub view: LaneView,
+    /// just now, or before: then it was stored already.
+    pub is_fresh: bool,
 }
 
 /// What became of a voucher.
@@ -155,7 +157,7 @@ impl Books {
                  from k cross join lanes l
                       left join vouchers w on w.payer = l.payer and w.payee = l.payee and w.state = 'recorded'
                  where l.payer = k.payer and l.payee = k.payee",
-                places(chunk.len(), 2, "")
+                places(transaction.kind(), chunk.len(), 2, "")
             );
             let mut query = sqlx::query_as::<_, KnownRow>(AssertSqlSafe(text));
             for (payer, payee) in chunk {
@@ -196,7 +198,12 @@ impl Books {
         if known.would_be_replaced_for_too_short(checked, now) {
             return Recording::SignerEnding;
         }
-        self.views.insert(lane, (checked.view, now));
+        // What is older may be older than what is stored by now. Of a new lane it is stored as never seen.
+        if checked.is_fresh {
+            self.views.insert(lane, (checked.view, now));
+        } else if is_new {
+            self.views.insert(lane, (checked.view, 0));
+        }
         let recorded = known.take(checked, now, ids);
         if recorded {
             self.changed.insert(lane);
@@ -235,7 +242,7 @@ impl Books {
                  do update set cumulative = excluded.cumulative, signer = excluded.signer,
                                signature = excluded.signature, retry_at = excluded.retry_at,
                                failures = excluded.failures, held = null",
-                places(chunk.len(), 9, ", 'recorded', 'new'")
+                places(transaction.kind(), chunk.len(), 9, ", 'recorded', 'new'")
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for ((payer, payee), waiting) in chunk {

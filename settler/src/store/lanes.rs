@@ -301,7 +301,7 @@ pub(super) async fn put_views(
                 open_amount = excluded.open_amount, open_thawing = excluded.open_thawing,
                 open_thaw_ends_at = excluded.open_thaw_ends_at, signer_ends_at = excluded.signer_ends_at,
                 seen_at = {seen_at}",
-            places(chunk.len(), 11, "")
+            places(transaction.kind(), chunk.len(), 11, "")
         );
         let mut query = sqlx::query(AssertSqlSafe(text));
         for (payer, payee, view, seen_at) in chunk {

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::board::{Board, Touched};
-use super::database::{Database, Write, Writer};
+use super::database::{Database, Kind, Write, Writer};
 use super::earnings;
 use super::recorder::Recorder;
 
@@ -139,6 +139,10 @@ impl Store {
 
     pub(super) async fn begin(&self) -> Result<Write, StoreError> {
         self.writer.begin().await
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.writer.kind()
     }
 
     pub(super) const fn recorder(&self) -> &Recorder {

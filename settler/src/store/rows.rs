@@ -3,18 +3,26 @@
 
 use std::fmt::Write as _;
 
+use super::database::Kind;
+
 /// Rows of one statement at most: what a trip to the database costs is spread over enough of them, and the widest row
 /// times this is far below the parameters that either database allows.
 const ROWS_MAX: usize = 128;
 
 /// `($1, $2, …), ($3, $4, …), …` for so many rows and columns, `rest` at the end of each row.
-pub(super) fn places(rows: usize, columns: usize, rest: &str) -> String {
+///
+/// SQLite looks through the names of all places for each value that is bound, so that a thousand of them cost a million
+/// steps: there they get no names.
+pub(super) fn places(kind: Kind, rows: usize, columns: usize, rest: &str) -> String {
     let mut text = String::with_capacity(rows * (columns * 6 + rest.len() + 4));
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ", (" });
         for column in 0..columns {
             let comma = if column == 0 { "" } else { ", " };
-            let _ = write!(text, "{comma}${}", row * columns + column + 1);
+            let _ = match kind {
+                Kind::Sqlite => write!(text, "{comma}?"),
+                Kind::Postgres => write!(text, "{comma}${}", row * columns + column + 1),
+            };
         }
         text.push_str(rest);
         text.push(')');
@@ -48,7 +56,8 @@ mod tests {
 
     #[test]
     fn every_place_is_numbered_once() {
-        assert_eq!(places(2, 3, ", 'x'"), "($1, $2, $3, 'x'), ($4, $5, $6, 'x')");
-        assert_eq!(places(1, 1, ""), "($1)");
+        assert_eq!(places(Kind::Postgres, 2, 3, ", 'x'"), "($1, $2, $3, 'x'), ($4, $5, $6, 'x')");
+        assert_eq!(places(Kind::Postgres, 1, 1, ""), "($1)");
+        assert_eq!(places(Kind::Sqlite, 2, 3, ", 'x'"), "(?, ?, ?, 'x'), (?, ?, ?, 'x')");
     }
 }

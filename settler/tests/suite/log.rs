@@ -30,7 +30,7 @@ async fn empty() -> Vec<(Database, Store)> {
 fn checked(payer: u8, cumulative: u64, view: LaneView) -> CheckedVoucher {
     let payer = Address::repeat_byte(payer);
     let voucher = SignedVoucher { payer, payee: PAYEE, cumulative: units(cumulative), signature: [27; 65] };
-    CheckedVoucher { voucher, signer: payer, view }
+    CheckedVoucher { voucher, signer: payer, view, is_fresh: true }
 }
 
 /// The voucher that waits goes into a transaction with this nonce.
@@ -309,7 +309,7 @@ async fn durable_vouchers_per_second() {
                     let payer = Address::left_padding_from(&(lane + 1).to_be_bytes());
                     let signature = [27; 65];
                     let voucher = SignedVoucher { payer, payee: PAYEE, cumulative: units(turn), signature };
-                    CheckedVoucher { voucher, signer: payer, view }
+                    CheckedVoucher { voucher, signer: payer, view, is_fresh: true }
                 })
                 .collect();
             let started = std::time::Instant::now();

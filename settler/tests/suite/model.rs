@@ -67,7 +67,7 @@ impl Model {
         let best = self.best.get(&payer).copied().unwrap_or(0);
         let cumulative = (best + self.random.random_range(0..6)).saturating_sub(2);
         let voucher = SignedVoucher { payer, payee: PAYEE, cumulative: units(cumulative), signature: [27; 65] };
-        let checked = CheckedVoucher { voucher, signer: payer, view: LaneView::default() };
+        let checked = CheckedVoucher { voucher, signer: payer, view: LaneView::default(), is_fresh: true };
 
         let outcome = self.store.record(&[checked], 100, self.time).await.unwrap();
 

@@ -15,6 +15,10 @@ const RATIO_GOAL: f64 = 4.0;
 /// Per second and processor.
 const GOAL: f64 = 25_000.0;
 
+/// Payers of one batch of 1,024, whose keys are known: each its own, as at a hand-in of many lanes; and few that send
+/// much. The first is what the peers are compared with: they have as many signers.
+const PAYERS: [usize; 2] = [1_024, 64];
+
 /// What the figures are called.
 const FIGURE: &str = "vouchers/s and core";
 
@@ -31,10 +35,20 @@ pub fn measure(effort: &Effort, skipped: &mut Vec<String>) -> Result<Vec<Row>> {
         command.args(["-c", &processor]).arg(&program).args([name, &seconds]).env("RAYON_NUM_THREADS", "1");
         command
     };
-    let own = part::command(&["taskset", "-c", &processor], &["check", "--seconds", &seconds])?;
-    let mut sides = vec![("minus-settler", own), ("tap_core", peer("core"))];
+    let own = |payers: usize, more: &[&str]| {
+        let payers = payers.to_string();
+        let arguments = [&["check", "--seconds", &seconds, "--payers", &payers], more].concat();
+        part::command(&["taskset", "-c", &processor], &arguments)
+    };
+    let mut sides = Vec::new();
+    for payers in PAYERS {
+        sides.push((format!("checking, {payers} known signers"), own(payers, &[])?));
+    }
+    sides.push(("checking, signers first seen".to_owned(), own(PAYERS[0], &["--first-seen"])?));
+    let owns = sides.len();
+    sides.push(("tap_core".to_owned(), peer("core")));
     match no_aggregator {
-        None => sides.push(("tap_aggregator", peer("aggregator"))),
+        None => sides.push(("tap_aggregator".to_owned(), peer("aggregator"))),
         Some(reason) => skipped.push(reason),
     }
     let mut rates = vec![Vec::new(); sides.len()];
@@ -46,21 +60,24 @@ pub fn measure(effort: &Effort, skipped: &mut Vec<String>) -> Result<Vec<Row>> {
             rates.push(rate);
         }
     }
-    let [ours, peers @ ..] = rates.as_slice() else { return Ok(Vec::new()) };
-    let mut rows: Vec<Row> = against_goal("checking", FIGURE, Better::Higher, ours, GOAL).into_iter().collect();
-    for ((name, _), theirs) in sides.iter().skip(1).zip(peers) {
-        rows.extend(against_peer(ours, name, theirs));
+    let (own, peers) = rates.split_at(owns);
+    let mut rows = Vec::new();
+    for ((name, _), ours) in sides.iter().zip(own) {
+        rows.extend(against_goal(name, FIGURE, Better::Higher, ours, GOAL));
+        for ((peer, _), theirs) in sides.iter().skip(owns).zip(peers) {
+            rows.extend(against_peer(name, ours, peer, theirs));
+        }
     }
     Ok(rows)
 }
 
-fn against_peer(ours: &[f64], name: &str, theirs: &[f64]) -> Option<Row> {
+fn against_peer(name: &str, ours: &[f64], peer: &str, theirs: &[f64]) -> Option<Row> {
     let (ours, theirs) = (Spread::of(ours)?, Spread::of(theirs)?);
     Some(Row {
-        comparison: "checking".to_owned(),
+        comparison: name.to_owned(),
         figure: FIGURE.to_owned(),
         better: Better::Higher,
-        peer_name: name.to_owned(),
+        peer_name: peer.to_owned(),
         ours,
         peer: Some(theirs),
         ratio: Some(ours.median / theirs.median),

@@ -155,11 +155,19 @@ pub struct Settler {
 }
 
 impl Settler {
+    /// Its process.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pid(&self) -> Result<u32> {
+        self.process.pid().context("the settler has ended")
+    }
+
     /// The most memory that it ever held, bytes.
     ///
     /// # Errors
     /// When it has ended.
     pub fn peak_memory(&self) -> Result<u64> {
-        peak_memory(self.process.pid().context("the settler has ended")?)
+        peak_memory(self.pid()?)
     }
 }

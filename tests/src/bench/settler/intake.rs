@@ -1,9 +1,9 @@
-//! Durable intake over HTTP: bodies of 1,024 vouchers each, 1, 4 and 16 of them under way at once.
+//! Durable intake over HTTP: bodies of 1,024 vouchers each, 1, 4 and 16 of them under way at once, on both databases.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use minus_bindings::SignedVoucher;
@@ -14,8 +14,10 @@ use tokio::task::JoinSet;
 
 use super::ground::{Ground, Settler};
 use super::options::{Effort, against_goal, alone};
+use crate::bench::machine::cpu_time;
 use crate::bench::report::{Better, Row};
 use crate::bench::statistics::number;
+use crate::world::postgres::Postgres;
 
 /// Durable vouchers per second.
 const GOAL: f64 = 20_000.0;
@@ -28,31 +30,76 @@ const SETTINGS: &str = "native_coin_price = \"1000000000\"\npoll_interval = \"1s
 /// Bytes of one MiB.
 const MIB: f64 = 1_048_576.0;
 
-/// Rounds on one settler whose log fills meanwhile.
+/// Microseconds of one second.
+const MICROS: f64 = 1e6;
+
+/// A settler and its database's server, if that is one.
+struct Side {
+    settler: Settler,
+    server: Option<Postgres>,
+}
+
+impl Side {
+    /// Processor time of both so far.
+    fn cpu_time(&self) -> Result<Duration> {
+        let mut processes = self.server.as_ref().map(Postgres::processes).unwrap_or_default();
+        processes.push(self.settler.pid()?);
+        Ok(cpu_time(&processes))
+    }
+}
+
+/// What one hand-in came to.
+struct HandedIn {
+    /// Vouchers per second that were answered as durable.
+    rate: f64,
+    /// Processor time of the settler and its database, microseconds a voucher.
+    micros: f64,
+}
+
+/// Rounds on one settler of each database, whose log fills meanwhile.
 ///
 /// # Errors
-/// When the settler does not run, or refuses a voucher.
-pub async fn measure(folder: &Path, effort: &Effort) -> Result<Vec<Row>> {
-    let turns = if effort.quick { 2 } else { 6 };
+/// When a settler does not run, or refuses a voucher.
+pub async fn measure(folder: &Path, effort: &Effort, skipped: &mut Vec<String>) -> Result<Vec<Row>> {
     let ground = Ground::prepare(&folder.join("intake"), BODIES_PER_TURN * VOUCHERS_PER_REQUEST_MAX).await?;
-    let settler = ground.settler("sqlite", SETTINGS).await?;
     let mut total = 0;
-    let mut rates = vec![Vec::new(); AT_ONCE.len()];
-    // The first hand-in makes the lanes and is shown by itself.
-    let first = hand_in(&settler, bodies(&ground, &mut total, 1)?, 1).await?;
-    for _ in 0..effort.rounds {
-        for (at_once, rates) in AT_ONCE.iter().zip(&mut rates) {
-            rates.push(hand_in(&settler, bodies(&ground, &mut total, turns)?, *at_once).await?);
+    let settler = ground.settler("sqlite", SETTINGS).await?;
+    let mut rows = rounds("intake, SQLite", &Side { settler, server: None }, &ground, &mut total, effort).await?;
+    match Postgres::start().await? {
+        None => skipped.push("intake on PostgreSQL: there is none".to_owned()),
+        Some(server) => {
+            let database = server.database("settler").await?;
+            let settings = format!("{SETTINGS}\ndatabase = {database:?}");
+            let settler = ground.settler("postgresql", &settings).await?;
+            let side = Side { settler, server: Some(server) };
+            rows.extend(rounds("intake, PostgreSQL", &side, &ground, &mut total, effort).await?);
         }
     }
-    let mut rows: Vec<Row> =
-        alone("intake, SQLite, new lanes", "vouchers/s", Better::Higher, &[first]).into_iter().collect();
-    for (at_once, rates) in AT_ONCE.iter().zip(&rates) {
-        let name = format!("intake, SQLite, {at_once} at once");
-        rows.extend(against_goal(&name, "vouchers/s", Better::Higher, rates, GOAL));
+    Ok(rows)
+}
+
+async fn rounds(name: &str, side: &Side, ground: &Ground, total: &mut u128, effort: &Effort) -> Result<Vec<Row>> {
+    let turns = if effort.quick { 2 } else { 6 };
+    // The first hand-in makes the lanes and is shown by itself.
+    let first = hand_in(side, bodies(ground, total, 1)?, 1).await?;
+    let mut found: Vec<Vec<HandedIn>> = AT_ONCE.iter().map(|_| Vec::new()).collect();
+    for _ in 0..effort.rounds {
+        for (at_once, found) in AT_ONCE.iter().zip(&mut found) {
+            found.push(hand_in(side, bodies(ground, total, turns)?, *at_once).await?);
+        }
     }
-    let peak = number(settler.peak_memory()?) / MIB;
-    rows.extend(alone("intake, SQLite", "MiB, peak", Better::Lower, &[peak]));
+    let new = format!("{name}, new lanes");
+    let mut rows: Vec<Row> = Vec::new();
+    rows.extend(alone(&new, "vouchers/s", Better::Higher, &[first.rate]));
+    rows.extend(alone(&new, "µs of processor", Better::Lower, &[first.micros]));
+    for (at_once, found) in AT_ONCE.iter().zip(&found) {
+        let name = format!("{name}, {at_once} at once");
+        let of = |figure: fn(&HandedIn) -> f64| found.iter().map(figure).collect::<Vec<f64>>();
+        rows.extend(against_goal(&name, "vouchers/s", Better::Higher, &of(|found| found.rate), GOAL));
+        rows.extend(alone(&name, "µs of processor", Better::Lower, &of(|found| found.micros)));
+    }
+    let peak = number(side.settler.peak_memory()?) / MIB;
+    rows.extend(alone(name, "MiB, peak", Better::Lower, &[peak]));
     Ok(rows)
 }
 
@@ -68,12 +115,13 @@ fn bodies(ground: &Ground, total: &mut u128, turns: usize) -> Result<Vec<String>
     Ok(bodies)
 }
 
-/// Hands all of them in, so many at once; vouchers per second that were answered as durable.
-async fn hand_in(settler: &Settler, bodies: Vec<String>, at_once: usize) -> Result<f64> {
+/// Hands all of them in, so many at once.
+async fn hand_in(side: &Side, bodies: Vec<String>, at_once: usize) -> Result<HandedIn> {
     let http = reqwest::Client::builder().no_proxy().build()?;
-    let url = format!("http://{}/vouchers", settler.intake);
+    let url = format!("http://{}/vouchers", side.settler.intake);
     let (bodies, next) = (Arc::new(bodies), Arc::new(AtomicUsize::new(0)));
     let mut workers = JoinSet::new();
+    let used = side.cpu_time()?;
     let started = Instant::now();
     for _ in 0..at_once {
         let (http, url, bodies, next) = (http.clone(), url.clone(), bodies.clone(), next.clone());
@@ -93,12 +141,14 @@ async fn hand_in(settler: &Settler, bodies: Vec<String>, at_once: usize) -> Resu
     while let Some(worker) = workers.join_next().await {
         durable += worker.context("a worker")??;
     }
-    let rate = number(u64::try_from(durable)?) / started.elapsed().as_secs_f64();
-    show(at_once, rate);
-    Ok(rate)
+    let durable = number(u64::try_from(durable)?);
+    let rate = durable / started.elapsed().as_secs_f64();
+    let micros = MICROS * (side.cpu_time()? - used).as_secs_f64() / durable;
+    show(at_once, rate, micros);
+    Ok(HandedIn { rate, micros })
 }
 
 #[expect(clippy::print_stderr, reason = "progress of a command line")]
-fn show(at_once: usize, rate: f64) {
-    eprintln!("  intake, {at_once} at once: {rate:.0} vouchers/s");
+fn show(at_once: usize, rate: f64, micros: f64) {
+    eprintln!("  intake, {at_once} at once: {rate:.0} vouchers/s, {micros:.0} µs of processor each");
 }

@@ -9,7 +9,7 @@ use alloy::signers::local::PrivateKeySigner;
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use minus_bindings::{Amount, SignedVoucher, escrow_domain};
-use minus_settler::check::{Domain, check_voucher};
+use minus_settler::check::{Checker, Domain};
 use minus_settler::plan::{Market, Policy, plan};
 use minus_settler::store::{LaneView, OpenVoucher};
 use serde::de::DeserializeOwned;
@@ -28,6 +28,12 @@ pub enum Part {
         /// For so long.
         #[arg(long)]
         seconds: u64,
+        /// Of so many payers in turn, each batch.
+        #[arg(long)]
+        payers: usize,
+        /// Nobody's key is known yet, as at a settler's start.
+        #[arg(long)]
+        first_seen: bool,
     },
     /// Plans once over so many lanes, all open.
     Plan {
@@ -64,7 +70,9 @@ impl Part {
     /// When a voucher that is good was refused: then there is nothing to measure.
     pub fn run(&self) -> Result<()> {
         let line = match self {
-            Self::Check { seconds } => serde_json::to_string(&check(Duration::from_secs(*seconds))?)?,
+            Self::Check { seconds, payers, first_seen } => {
+                serde_json::to_string(&check(Duration::from_secs(*seconds), *payers, *first_seen)?)?
+            }
             Self::Plan { lanes } => serde_json::to_string(&plan_once(*lanes)?)?,
         };
         println!("{line}");
@@ -102,26 +110,34 @@ pub fn outcome<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
 
 const PAYEE: Address = Address::repeat_byte(0xaa);
 
-fn check(until: Duration) -> Result<Checked> {
+fn check(until: Duration, payers: usize, first_seen: bool) -> Result<Checked> {
     let domain = escrow_domain(31_337, Address::repeat_byte(0xee));
-    let hashed = Domain::new(&domain);
-    let sign = |total: u32| {
-        let (payer, total) = (PrivateKeySigner::random(), Amount::from_base_units(u128::from(total))?);
-        Ok(SignedVoucher::sign(payer.address(), PAYEE, total, &domain, &payer))
+    let payers: Vec<PrivateKeySigner> = std::iter::repeat_with(PrivateKeySigner::random).take(payers).collect();
+    let sign = |(total, payer): (u32, &PrivateKeySigner)| {
+        let total = Amount::from_base_units(u128::from(total))?;
+        Ok(SignedVoucher::sign(payer.address(), PAYEE, total, &domain, payer))
     };
-    let vouchers: Vec<SignedVoucher> = (1..=BATCH).map(sign).collect::<Result<_>>()?;
-    let batch = || {
-        for voucher in black_box(&vouchers) {
-            ensure!(check_voucher(voucher, &[PAYEE], &hashed) == Ok(voucher.payer), "a good voucher was refused");
+    let vouchers: Vec<SignedVoucher> = (1..=BATCH).zip(payers.iter().cycle()).map(sign).collect::<Result<_>>()?;
+    let checker = Checker::new(vec![PAYEE], Domain::new(&domain));
+    let batch = |learns: bool| {
+        let vouchers = black_box(&vouchers);
+        let answers = checker.vouchers(vouchers);
+        for (voucher, answer) in vouchers.iter().zip(&answers) {
+            ensure!(answer.is_ok_and(|signed| signed.signer == voucher.payer), "a good voucher was refused");
+        }
+        if learns {
+            checker.learn(
+                vouchers.iter().zip(&answers).filter_map(|(it, answer)| Some((it.payer, answer.as_ref().ok()?))),
+            );
         }
         Ok(())
     };
     // Tables are built and caches filled at the first use.
-    batch()?;
+    batch(!first_seen)?;
     let started = Instant::now();
     let mut checked = 0;
     while started.elapsed() < until {
-        batch()?;
+        batch(!first_seen)?;
         checked += u64::from(BATCH);
     }
     Ok(Checked { checked, seconds: started.elapsed().as_secs_f64() })
