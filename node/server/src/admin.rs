@@ -14,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use minus_bindings::Amount;
 use minus_protocol::MeterLine;
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Handle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -42,13 +42,18 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 const CONNECTIONS_MAX: usize = 64;
 
 /// Answers until `stop`, which comes after everything else has ended.
-pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: CancellationToken) {
+pub(crate) async fn serve(
+    node: Arc<Node>,
+    listener: TcpListener,
+    cores: impl Iterator<Item = Handle>,
+    stop: CancellationToken,
+) {
     let metrics = Arc::clone(&node.metrics);
     let connections = TaskTracker::new();
     let places = Arc::new(Places::new(CONNECTIONS_MAX, CONNECTIONS_MAX, Arc::clone(&metrics)));
     let stall_timeout = node.config.stall_timeout;
     let router = router(node);
-    let door = Door { listener, places, stall_timeout, metrics, stop, connections: connections.clone() };
+    let door = Door { listener, cores, places, stall_timeout, metrics, stop, connections: connections.clone() };
     serve::serve(door, |_| TowerToHyperService::new(router.clone())).await;
     connections.close();
     let _ = tokio::time::timeout(LAST_ANSWERS, connections.wait()).await;

@@ -76,9 +76,10 @@ struct Clock {
 impl Clock {
     fn with<T>(ask: impl FnOnce(&mut Guarded, u64, u64) -> T) -> T {
         static CLOCK: OnceLock<Clock> = OnceLock::new();
-        let wall_us = since_epoch_us();
-        let clock =
-            CLOCK.get_or_init(|| Clock { started: Instant::now(), guarded: Mutex::new(Guarded::starting(wall_us, 0)) });
+        let clock = CLOCK.get_or_init(|| Clock {
+            started: Instant::now(),
+            guarded: Mutex::new(Guarded::starting(since_epoch_us(), 0)),
+        });
         let mut guarded = clock.guarded.lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that no reading is older than the one before.
         ask(&mut guarded, since_epoch_us(), microseconds(clock.started.elapsed()))

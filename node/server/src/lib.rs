@@ -5,6 +5,7 @@
 //! - `agent` — what an agent decides (pure); `relay` — what a relay holds against agents
 //! - `store` — SQLite or PostgreSQL, one writer; `chain` — the view of routing table and escrow
 //! - `charging` — payers that are away; `handover` — vouchers and charges to the settler; `retention` — what expires; `egress` — connections to strangers
+//! - `cores` — the threads that connections are served on
 //! - `admin`, `health`, `inspect`, `metrics`, `process`, `totals` — for the operator
 
 mod admin;
@@ -13,6 +14,7 @@ mod chain;
 mod charging;
 mod clock;
 pub mod config;
+mod cores;
 mod egress;
 mod handover;
 mod health;
@@ -40,6 +42,7 @@ pub use config::Config;
 
 use crate::{
     chain::{follower::Follower, reader::Reader, view::View},
+    cores::Cores,
     egress::Egress,
     http::subscribe::Subscriptions,
     keys::{KeyError, NodeKey, Password},
@@ -153,6 +156,7 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
     };
     let (public, public_addr) = listen(config.listen).await?;
     let (admin, admin_addr) = listen(config.admin_listen).await?;
+    let cores = Cores::start().map_err(|source| StartError::File { what: "threads".to_owned(), source })?;
 
     let view = View::open(store.clone(), reader, config.view_stale_after)
         .await
@@ -172,7 +176,7 @@ pub async fn spawn(config: Config) -> Result<Handle, StartError> {
     }));
     let address = node.address();
     tracing::info!(node = %address, %public_addr, %admin_addr, "listening");
-    let ended = tokio::spawn(run(node, public, admin, writer));
+    let ended = tokio::spawn(run(node, [public, admin], cores, writer));
     Ok(Handle { public_addr, admin_addr, node: address, stop, ended })
 }
 
@@ -201,7 +205,7 @@ async fn tidy(node: Arc<Node>) {
 }
 
 /// Runs every part until `stop`, then takes them down in the order that loses nothing.
-async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: JoinHandle<()>) {
+async fn run(node: Arc<Node>, [public, admin]: [TcpListener; 2], cores: Cores, writer: JoinHandle<()>) {
     let parts = TaskTracker::new();
     let connections = TaskTracker::new();
     let follower = Follower::new(Arc::clone(&node.view), Arc::clone(&node.metrics), node.config.poll_interval);
@@ -216,10 +220,10 @@ async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: J
     parts.spawn(totals::watch(Arc::clone(&node)));
     parts.spawn(relay::flusher::run(Arc::clone(&node)));
     let watch = tokio::spawn(health::watch(Arc::clone(&node)));
-    parts.spawn(http::surface::serve(Arc::clone(&node), public, connections.clone()));
+    parts.spawn(http::surface::serve(Arc::clone(&node), public, cores.in_turn(), connections.clone()));
     // The operator sees how the node goes down.
     let watched = CancellationToken::new();
-    let operator = tokio::spawn(admin::serve(Arc::clone(&node), admin, watched.clone()));
+    let operator = tokio::spawn(admin::serve(Arc::clone(&node), admin, cores.in_turn(), watched.clone()));
 
     node.stop.cancelled().await;
     tracing::info!("draining");
@@ -244,5 +248,6 @@ async fn run(node: Arc<Node>, public: TcpListener, admin: TcpListener, writer: J
     let _ = writer.await;
     watched.cancel();
     let _ = operator.await;
+    drop(cores);
     tracing::info!("stopped");
 }

@@ -65,7 +65,7 @@ pub(super) struct Connection {
     is_sent: bool,
     /// When the last answer ended.
     pub(super) idle_since: Instant,
-    /// The thread that last used it: elsewhere, its events have a longer way.
+    /// The thread that opened it and that waits for its events: elsewhere, they have a longer way.
     pub(super) home: ThreadId,
 }
 

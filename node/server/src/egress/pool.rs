@@ -46,7 +46,7 @@ impl Place {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The idle connection that was used last and is still there, of this thread's own if there is one.
+    /// The idle connection that was used last and is still there, of this core's own if there is one.
     pub(super) fn take(&self) -> Option<Connection> {
         let here = thread::current().id();
         loop {
@@ -66,7 +66,6 @@ impl Place {
     /// Keeps a connection whose answer has ended.
     pub(super) fn give_back(&self, mut connection: Connection) {
         connection.idle_since = Instant::now();
-        connection.home = thread::current().id();
         let mut idle = self.idle();
         if idle.len() < IDLE_PER_ENDPOINT_MAX && self.idle_in_all.load(Ordering::Relaxed) < IDLE_IN_ALL_MAX {
             idle.push(connection);

@@ -1,4 +1,4 @@
-//! Accepts connections. Everything a slow or greedy peer could hold on to has a bound here or in `places`.
+//! Accepts connections and deals them out to the cores. Everything a slow or greedy peer could hold on to has a bound here or in `places`.
 //!
 //! HTTP/1 only. Nobody needs HTTP/2 here: browsers speak it over TLS alone, proxies that end TLS speak HTTP/1 to what is
 //! behind them, and relays keep connections open. It would bring floods of its own, and a way to hold a stream for ever that
@@ -22,7 +22,10 @@ use hyper::{
     service::{Service, service_fn},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -44,8 +47,10 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 const NO_PLACE: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What a port needs to be served.
-pub(crate) struct Door {
+pub(crate) struct Door<C> {
     pub(crate) listener: TcpListener,
+    /// On which the next connections are served.
+    pub(crate) cores: C,
     pub(crate) places: Arc<Places>,
     /// A peer that takes nothing for so long is gone.
     pub(crate) stall_timeout: Duration,
@@ -56,8 +61,9 @@ pub(crate) struct Door {
 }
 
 /// Serves until `stop`, then lets running requests end. `service` makes what answers on one connection.
-pub(crate) async fn serve<S, F>(door: Door, service: F)
+pub(crate) async fn serve<C, S, F>(mut door: Door<C>, service: F)
 where
+    C: Iterator<Item = Handle>,
     F: Fn(Arc<Guest>) -> S,
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
@@ -81,17 +87,22 @@ where
             continue;
         };
         door.metrics.connections_accepted.increment(1);
-        let stream = sockets::watch(stream, door.stall_timeout);
+        let (Some(core), Ok(stream)) = (door.cores.next(), stream.into_std()) else { continue };
         let guest = Arc::new(guest);
         let service = service(Arc::clone(&guest));
         let (http, metrics, stop) = (http.clone(), Arc::clone(&door.metrics), door.stop.clone());
-        door.connections.spawn(async move {
+        let stall_timeout = door.stall_timeout;
+        let conversation = async move {
             let _place = guest;
+            // Here, so that this core waits for its events and its timers.
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            let stream = sockets::watch(stream, stall_timeout);
             if let Err(broken) = converse(&http, stream, service, stop).await {
                 tracing::trace!(?broken, "a connection ended");
                 metrics.connections_broken.of(broken).increment(1);
             }
-        });
+        };
+        door.connections.spawn_on(conversation, &core);
     }
 }
 

@@ -13,7 +13,7 @@ use minus_protocol::{
     Packet, Status,
     headers::{PACKET_QUERY, PEER_SESSION, QueryError, decode_packet_query, decode_token},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Handle};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -30,9 +30,15 @@ use crate::{clock, metrics::Limit, node::Node, store::packets::Relay};
 const PREFLIGHT_AGE_S: &str = "86400";
 
 /// Serves the public port until the node stops.
-pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, connections: TaskTracker) {
+pub(crate) async fn serve(
+    node: Arc<Node>,
+    listener: TcpListener,
+    cores: impl Iterator<Item = Handle>,
+    connections: TaskTracker,
+) {
     let door = Door {
         listener,
+        cores,
         places: Arc::clone(&node.places),
         stall_timeout: node.config.stall_timeout,
         metrics: Arc::clone(&node.metrics),
@@ -43,7 +49,8 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, connections: T
         let node = Arc::clone(&node);
         service_fn(move |request| {
             let (node, guest) = (Arc::clone(&node), Arc::clone(&guest));
-            async move { Ok::<_, Infallible>(accept(&node, &guest, request).await) }
+            // In a box: HTTP moves it about, and it is large.
+            Box::pin(async move { Ok::<_, Infallible>(accept(&node, &guest, request).await) })
         })
     };
     serve::serve(door, answers).await;

@@ -42,10 +42,11 @@ pub(crate) async fn run(node: Arc<Node>) {
 /// Rings for whatever has become due with an agent.
 pub(crate) fn ring(peers: &Peers, ledger: &Ledger, voucher_bytes: u64) {
     peers.counted.notify_one();
-    if ledger.unwritten_bytes() >= FLUSH_BYTES {
+    let (unwritten_bytes, bytes_unasked) = ledger.bytes_due();
+    if unwritten_bytes >= FLUSH_BYTES {
         peers.much_counted.notify_one();
     }
-    if ledger.bytes_unasked() >= voucher_bytes {
+    if bytes_unasked >= voucher_bytes {
         peers.bell.notify_one();
     }
 }

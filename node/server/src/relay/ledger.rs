@@ -163,11 +163,6 @@ impl Ledger {
         })
     }
 
-    /// Bytes since a voucher was last asked for.
-    pub(crate) fn bytes_unasked(&self) -> u64 {
-        self.with(|books| books.bytes_unasked)
-    }
-
     /// Notes that the agent is asked now, and gives what is claimed.
     pub(crate) fn ask(&self) -> Earned {
         self.with(|books| {
@@ -225,9 +220,12 @@ impl Ledger {
         });
     }
 
-    /// Bytes that a crash would lose.
-    pub(crate) fn unwritten_bytes(&self) -> u128 {
-        self.with(|books| books.unwritten.inbound.saturating_add(books.unwritten.outbound))
+    /// Bytes that a crash would lose, and bytes since a voucher was last asked for.
+    pub(crate) fn bytes_due(&self) -> (u128, u64) {
+        self.with(|books| {
+            let unwritten = books.unwritten.inbound.saturating_add(books.unwritten.outbound);
+            (unwritten, books.bytes_unasked)
+        })
     }
 }
 
