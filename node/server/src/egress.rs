@@ -26,7 +26,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use minus_protocol::{
     Packet,
     endpoint::{self, EndpointError, is_public},
-    headers::{CONTENT_PACKET, LAST_EVENT_ID, PACKET_QUERY, PEER_SESSION, encode_packet_query},
+    headers::{LAST_EVENT_ID, PACKET_QUERY, PEER_SESSION, encode_packet_query},
 };
 use rustls::{ClientConfig, crypto::aws_lc_rs};
 use rustls_platform_verifier::BuilderVerifierExt;
@@ -203,8 +203,8 @@ impl Egress {
         time: Duration,
     ) -> Result<Answer, EgressError> {
         let mut head = Vec::with_capacity(HEAD_BYTES);
-        let _ = write!(head, "POST {} HTTP/1.1\r\nhost: {}\r\n", endpoint.0.path, endpoint.0.host);
-        let _ = write!(head, "content-type: {CONTENT_PACKET}\r\ncontent-length: {}\r\n", packet.len());
+        head.extend_from_slice(endpoint.0.post_head.as_bytes());
+        let _ = write!(head, "{}\r\n", packet.len());
         self.send(endpoint, head, session, packet.as_bytes(), time).await
     }
 

@@ -55,7 +55,8 @@ impl From<EgressError> for Failure {
 
 /// A connection between requests, or in one.
 pub(super) struct Connection {
-    stream: TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>,
+    /// In a box: TLS makes it large, and a connection is handed about with every packet.
+    stream: Box<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>,
     /// Read and not used yet.
     pub(super) read: BytesMut,
     read_bytes: usize,
@@ -85,7 +86,7 @@ impl Connection {
             Err(_) => return Err(EgressError::AnswerTimeout),
         };
         Ok(Self {
-            stream: TokioIo::new(stream),
+            stream: Box::new(TokioIo::new(stream)),
             read: BytesMut::new(),
             read_bytes: READ_BYTES,
             timer: Box::pin(sleep_until(deadline)),
@@ -137,13 +138,13 @@ impl Connection {
         while *sent < head.len() + body.len() {
             let left = [&head[head.len().min(*sent)..], &body[sent.saturating_sub(head.len())..]];
             let slices = left.map(IoSlice::new);
-            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &slices))?;
+            let written = ready!(Pin::new(&mut *self.stream).poll_write_vectored(context, &slices))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             *sent += written;
         }
-        Pin::new(&mut self.stream).poll_flush(context)
+        Pin::new(&mut *self.stream).poll_flush(context)
     }
 
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, EgressError>> {
@@ -174,7 +175,7 @@ impl Connection {
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.read.reserve(self.read_bytes);
-        let bytes = ready!(poll_read_buf(Pin::new(&mut self.stream), context, &mut self.read))?;
+        let bytes = ready!(poll_read_buf(Pin::new(&mut *self.stream), context, &mut self.read))?;
         self.read_bytes = if bytes >= self.read_bytes { READ_BYTES_MAX } else { READ_BYTES };
         Poll::Ready(Ok(bytes))
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::http::Uri;
-use minus_protocol::endpoint::EndpointError;
+use minus_protocol::{endpoint::EndpointError, headers::CONTENT_PACKET};
 use tokio::time::Instant;
 use url::{Position, Url};
 
@@ -31,6 +31,8 @@ pub(super) struct Place {
     /// As requests name it.
     pub(super) path: String,
     pub(super) host: String,
+    /// How each POST to it begins, up to the number of bytes.
+    pub(super) post_head: String,
     idle: Mutex<Vec<Connection>>,
     idle_in_all: Arc<AtomicUsize>,
 }
@@ -102,10 +104,14 @@ impl Pool {
         if let Some(known) = places.get(url.as_str()).and_then(Weak::upgrade) {
             return Ok(known);
         }
+        let (path, host) = (url.path().to_owned(), url[Position::BeforeHost..Position::AfterPort].to_owned());
         let place = Arc::new(Place {
             uri: url.as_str().parse().map_err(|_| EndpointError::NotAUrl)?,
-            path: url.path().to_owned(),
-            host: url[Position::BeforeHost..Position::AfterPort].to_owned(),
+            post_head: format!(
+                "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {CONTENT_PACKET}\r\ncontent-length: "
+            ),
+            path,
+            host,
             idle: Mutex::default(),
             idle_in_all: Arc::clone(&self.idle_in_all),
         });
