@@ -100,6 +100,8 @@ impl Database {
     pub(super) async fn readers(&self) -> Result<AnyPool, StoreError> {
         let kind = self.kind;
         let pool = AnyPoolOptions::new().max_connections(READERS_MAX).acquire_timeout(READER_WAIT);
+        // A file is there as long as the process; asking it each time would cost as much as most questions do.
+        let pool = pool.test_before_acquire(kind == Kind::Postgres);
         let pool = pool.after_connect(move |connection, _| {
             Box::pin(async move {
                 if kind == Kind::Postgres {
