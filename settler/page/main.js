@@ -35,6 +35,14 @@ const tile = (label, value, note, kind = "") =>
 
 const total = (counts, field) => Object.values(counts).reduce((sum, count) => sum + BigInt(field ? count[field] : count), 0n);
 
+/** Only for those who owe: an operator without relays has one tile less. */
+function owedToRelays() {
+  const { owed_to_relays: owed, uncovered_debts: uncovered } = overview;
+  if (BigInt(owed) === 0n) return [];
+  const note = BigInt(uncovered) === 0n ? "the escrow covers it" : `${tokens(uncovered)} not covered`;
+  return [tile("Owed to relays", tokens(owed), note, BigInt(uncovered) > 0n ? "warn" : "")];
+}
+
 function drawTiles() {
   const { summary } = overview;
   const states = summary.vouchers;
@@ -47,6 +55,7 @@ function drawTiles() {
     tile("Claimed in all", tokens(total(states, "paid")), `${count(states.confirmed.count)} vouchers`),
     tile("Outstanding", tokens(overview.exposure), `${count(overview.open_lanes)} lanes, ${count(under_way)} being claimed`),
     tile("At risk", count(summary.at_risk), summary.at_risk === 0 ? "every lane is backed" : "lanes without money or signer", summary.at_risk > 0 ? "warn" : ""),
+    ...owedToRelays(),
     tile("Gas paid", html("span", { title: coinExact(fees) }, coin(fees)), `${count(summary.gas_used)} gas in ${count(total(summary.transactions))} transactions`),
     tile("Gas left", html("span", { title: coinExact(gas) }, coinLeft(gas)), `coin ${keys}`, poor ? "bad" : ""),
   );

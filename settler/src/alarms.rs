@@ -3,6 +3,7 @@
 use std::fmt;
 
 use alloy::primitives::Address;
+use minus_bindings::Amount;
 use serde::{Deserialize, Serialize};
 
 use crate::api::LogSummary;
@@ -54,11 +55,13 @@ pub enum AlarmKind {
     UnfundedVouchers,
     /// Claims that failed and are tried again.
     FailedClaims,
+    /// Relays were promised more than the operators' escrow covers.
+    UncoveredDebts,
 }
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ClosingLanes,
         Self::StaleChain,
         Self::ChainTrouble,
@@ -70,6 +73,7 @@ impl AlarmKind {
         Self::BadSignatures,
         Self::UnfundedVouchers,
         Self::FailedClaims,
+        Self::UncoveredDebts,
     ];
 
     /// The word of it, as in JSON and in the metrics.
@@ -87,6 +91,7 @@ impl AlarmKind {
             Self::BadSignatures => "bad_signatures",
             Self::UnfundedVouchers => "unfunded_vouchers",
             Self::FailedClaims => "failed_claims",
+            Self::UncoveredDebts => "uncovered_debts",
         }
     }
 }
@@ -121,6 +126,10 @@ pub struct Attention {
     pub unsent: u64,
     /// Transactions that were not mined for [`STUCK_AFTER_S`].
     pub stuck: u64,
+    /// Promised to relays without money behind it, money under notice not counted.
+    pub uncovered: Amount,
+    /// What of that is covered by money under notice.
+    pub under_notice: Amount,
 }
 
 /// What alarms are made of.
@@ -220,6 +229,16 @@ pub fn alarms(facts: &Facts<'_>) -> Vec<Alarm> {
         let text = counted(held(Hold::Failed), one, "vouchers wait after claims that failed");
         raise(Severity::Warning, AlarmKind::FailedClaims, text, "Tried again by itself, later each time.");
     }
+    if !attention.uncovered.is_zero() {
+        let notice = match attention.under_notice.is_zero() {
+            true => String::new(),
+            false => format!(", {} of it for as long as a notice runs", attention.under_notice),
+        };
+        let text = format!("relays were promised {} that the escrow does not cover{notice}", attention.uncovered);
+        let remedy =
+            "Relays stop carrying for it. Claim now, add to the open balance (`settler bond`) or take the notice back.";
+        raise(Severity::Warning, AlarmKind::UncoveredDebts, text, remedy);
+    }
     alarms.sort_by_key(|alarm| alarm.severity);
     alarms
 }
@@ -282,11 +301,19 @@ mod tests {
     fn names_what_stands_still() {
         const POOR: [(Address, u128); 1] = [(Address::repeat_byte(2), GAS_BALANCE_MIN_WEI - 1)];
         assert_eq!(kinds(|facts| facts.gas_keys = &POOR), [AlarmKind::GasLow]);
-        let attention = Attention { closing: 1, closes_at: Some(NOW + 60), unsent: 2, stuck: 3 };
+        let attention =
+            Attention { closing: 1, closes_at: Some(NOW + 60), unsent: 2, stuck: 3, ..Attention::default() };
         assert_eq!(
             kinds(|facts| facts.attention = attention),
             [AlarmKind::ClosingLanes, AlarmKind::FailingSends, AlarmKind::StuckTransactions]
         );
+    }
+
+    #[test]
+    fn tells_what_relays_were_promised_in_vain() {
+        let uncovered = Amount::from_base_units(2_500_000).expect("a small amount");
+        let attention = Attention { uncovered, ..Attention::default() };
+        assert_eq!(kinds(|facts| facts.attention = attention), [AlarmKind::UncoveredDebts]);
     }
 
     #[test]

@@ -26,14 +26,21 @@ pub struct ChargesBody {
     pub charges: Vec<serde_json::Value>,
 }
 
-/// Answer to `POST /vouchers` and `POST /charges`: one result per row, in order.
+/// Body of `POST /debts`. Rows are parsed one by one here, too.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DebtsBody {
+    /// Each a `SignedVoucher` whose payer is ours.
+    pub debts: Vec<serde_json::Value>,
+}
+
+/// Answer to `POST /vouchers`, `POST /charges` and `POST /debts`: one result per row, in order.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct IntakeAnswer {
     /// In the order of the body.
     pub results: Vec<IntakeResult>,
 }
 
-/// What became of one voucher or charge.
+/// What became of one voucher, charge or debt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum IntakeResult {

@@ -27,7 +27,7 @@ pub use batch::Checker;
 /// but says nothing of the last byte, which decides whom the escrow recovers.
 static CURVE: LazyLock<Secp256k1<VerifyOnly>> = LazyLock::new(Secp256k1::verification_only);
 
-/// Why a voucher is refused. The first five are final: the same voucher will not be accepted later. The others may be
+/// Why a voucher is refused. The first six are final: the same voucher will not be accepted later. The others may be
 /// handed in again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
@@ -38,6 +38,9 @@ pub enum Refusal {
     /// Made out to somebody this settler does not collect for.
     #[error("not made out to an operator of this settler")]
     ForeignPayee,
+    /// A debt of somebody this settler does not collect for.
+    #[error("not a debt of an operator of this settler")]
+    ForeignPayer,
     /// The payer is the zero address or the payee itself.
     #[error("the payer cannot be a payer")]
     BadPayer,
@@ -139,6 +142,19 @@ fn check_charge(charge: &SignedCharge, payees: &[Address], domain: &Domain) -> R
     let digest = domain.digest(domain.charge, charge.payer, charge.payee, charge.cumulative);
     let signed = recover(digest, &charge.signature)?;
     check_parties(charge.payer, charge.payee, payees)?;
+    Ok(signed.signer)
+}
+
+/// Who signed the voucher, if one of ours is its payer. Whether that is the operator or its delegate, the chain tells.
+fn check_debt(voucher: &SignedVoucher, payers: &[Address], domain: &Domain) -> Result<Address, Refusal> {
+    let signed = recover(domain.voucher_digest(voucher), &voucher.signature)?;
+    if !payers.contains(&voucher.payer) {
+        return Err(Refusal::ForeignPayer);
+    }
+    // The lane to nobody is the open balance, which no voucher is for.
+    if [Address::ZERO, voucher.payer].contains(&voucher.payee) {
+        return Err(Refusal::BadPayer);
+    }
     Ok(signed.signer)
 }
 

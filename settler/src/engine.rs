@@ -86,7 +86,7 @@ pub struct Engine {
     pub(crate) sender: Arc<Sender>,
     watch: Arc<Watch>,
     pub(crate) policy: Policy,
-    rhythm: Rhythm,
+    pub(crate) rhythm: Rhythm,
     /// Rows of one transaction at most.
     pub(crate) rows_max: usize,
     /// What a row used lately.
@@ -155,6 +155,7 @@ impl Engine {
             self.reconciled = true;
         }
         self.refresh(&moment).await?;
+        self.refresh_debts(&moment).await?;
         self.claim(&moment).await?;
         self.charge(&moment).await
     }

@@ -1,6 +1,8 @@
-//! Where nodes hand in vouchers and charges. Every one is judged by itself (law 5); the answer is given only after what was
-//! accepted is on disk (law 8). When the chain or the disk cannot be asked, the answer is 503 and the node tries again.
+//! Where nodes hand in vouchers and charges, and what they owe relays (`debts`). Every one is judged by itself (law 5); the
+//! answer is given only after what was accepted is on disk (law 8). When the chain or the disk cannot be asked, the answer is
+//! 503 and the node tries again.
 
+mod debts;
 mod views;
 
 use std::sync::Arc;
@@ -122,6 +124,7 @@ pub fn router(intake: Arc<Intake>) -> Router {
     Router::new()
         .route("/vouchers", post(take_in))
         .route("/charges", post(take_in_charges))
+        .route("/debts", post(debts::take_in))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(intake)
 }

@@ -8,7 +8,8 @@
 //! happened.
 //!
 //! - [`config`]: what the settler is told; [`keys`]: opening key files
-//! - [`charging`]: charges as the planner sees them; [`exposure`]: who owes too much; [`explain`]: why each voucher is claimed or waits
+//! - [`charging`]: charges as the planner sees them; [`debts`]: what is owed to relays, and what covers it; [`settling`]: what is done about that;
+//!   [`exposure`]: who owes too much; [`explain`]: why each voucher is claimed or waits
 //! - [`chain`]: what is asked of the chain; [`fees`]: what to offer for a transaction; [`pace`]: how fast the chain is,
 //!   and what follows from it; [`chunks`]: how much goes into one transaction
 //! - [`api`]: the JSON of both ports; [`reports`], [`earnings`], [`alarms`], [`lane_index`], [`csv`]: what the operator's page shows;
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod csv;
+pub mod debts;
 pub mod deploy;
 pub mod doctor;
 pub mod earnings;
@@ -46,6 +48,7 @@ pub mod plan;
 mod recent;
 pub mod reports;
 pub mod sender;
+pub mod settling;
 pub mod simulate;
 pub mod store;
 

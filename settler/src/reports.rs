@@ -9,9 +9,10 @@ use url::Url;
 use crate::alarms::Alarm;
 use crate::api::LogSummary;
 use crate::chain::EndpointLine;
+use crate::debts::Owing;
 use crate::explain::Explanation;
 use crate::sender::KeySight;
-use crate::store::{Hold, Reason, TransactionState, VoucherState};
+use crate::store::{Debt, Hold, Reason, TransactionState, VoucherState};
 
 /// Answer to `GET /api/v1/overview`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -42,6 +43,10 @@ pub struct Overview {
     pub exposure: Amount,
     /// How many lanes that are.
     pub open_lanes: u64,
+    /// What the operators have promised relays and the chain has not paid.
+    pub owed_to_relays: Amount,
+    /// What of that their escrow does not cover, money under notice not counted.
+    pub uncovered_debts: Amount,
     /// Counts and sums.
     pub summary: LogSummary,
 }
@@ -150,6 +155,66 @@ pub struct LaneRecord {
     pub closes_at: Option<u64>,
     /// When the chain was last asked.
     pub seen_at: u64,
+}
+
+/// Answer to `GET /api/v1/debts`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DebtPage {
+    /// The operators that ever promised a relay anything, by address.
+    pub operators: Vec<Owing>,
+    /// On how many lanes something is due.
+    pub total: u64,
+    /// This page of them, the largest first.
+    pub debts: Vec<DebtRecord>,
+}
+
+/// One lane on which an operator owes a relay's operator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DebtRecord {
+    /// The operator.
+    pub payer: Address,
+    /// The relay's operator.
+    pub payee: Address,
+    /// The highest running total that was promised.
+    pub cumulative: Amount,
+    /// What the chain has paid of it, when last read.
+    pub paid: Amount,
+    /// The difference.
+    pub due: Amount,
+    /// Unclaimed in the lane, money under notice included.
+    pub deposit: Amount,
+    /// How much of that is under notice.
+    pub thawing: Amount,
+    /// The operator's open balance, which all its relays may take from.
+    pub open_balance: Amount,
+    /// When money of lane or open balance may leave.
+    pub thaw_ends_at: Option<u64>,
+    /// What the relay's operator has signed to the operator in turn, and the chain has not paid.
+    pub counterclaim: Amount,
+    /// Since when something is due.
+    pub recorded_at: u64,
+    /// When the chain was last asked.
+    pub seen_at: u64,
+}
+
+impl From<&Debt> for DebtRecord {
+    fn from(debt: &Debt) -> Self {
+        let Debt { voucher, view, .. } = debt;
+        Self {
+            payer: voucher.payer,
+            payee: voucher.payee,
+            cumulative: voucher.cumulative,
+            paid: view.paid,
+            due: debt.due(),
+            deposit: view.deposit,
+            thawing: view.thawing,
+            open_balance: view.open,
+            thaw_ends_at: [view.thaw_ends_at, view.open_thaw_ends_at].into_iter().filter(|at| *at != 0).min(),
+            counterclaim: debt.counterclaim,
+            recorded_at: debt.recorded_at,
+            seen_at: debt.seen_at,
+        }
+    }
 }
 
 /// Answer to `GET /api/v1/claims`.

@@ -1,16 +1,20 @@
-//! From the outbox to the operator's settler. A lost hand-over costs nothing, since totals are cumulative: what is not
+//! From the outbox to the operator's settler: vouchers, charges, and what was promised to relays. A lost hand-over costs nothing, since totals are cumulative: what is not
 //! answered for is sent again, for ever, with back-off.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alloy::primitives::Address;
-use minus_bindings::{SignedCharge, SignedVoucher};
+use minus_bindings::{Amount, SignedCharge, SignedVoucher};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::{
+    chain::view::ViewError,
     node::Node,
-    store::{StoreError, charges, vouchers},
+    store::{StoreError, charges, promises, vouchers},
 };
 
 /// Vouchers or charges in one request: some tens of kilobytes of JSON.
@@ -20,7 +24,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Back-off after a failure, doubled up to the second.
 const REST_MIN: Duration = Duration::from_millis(500);
 const REST_MAX: Duration = Duration::from_secs(60);
-/// How often the outbox is looked at without being rung for.
+/// How often the outbox is looked at without being rung for; and how often the settler is told of promises at most, since
+/// relays may ask for as many vouchers as they like.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a request brings: one field, named for what it holds.
@@ -29,6 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 enum Given<'a> {
     Vouchers(&'a [SignedVoucher]),
     Charges(&'a [SignedCharge]),
+    Debts(&'a [SignedVoucher]),
 }
 
 #[derive(Deserialize)]
@@ -51,6 +57,8 @@ enum Outcome {
 enum HandoverError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    View(#[from] ViewError),
     #[error("the settler could not be reached: {0}")]
     Transport(#[from] reqwest::Error),
     #[error("the settler answered about {0} of {1} that it was given")]
@@ -74,10 +82,15 @@ pub(crate) async fn run(node: Arc<Node>) {
     };
     let settler = Settler { client, url };
     let mut rest = REST_MIN;
+    let mut told_at: Option<Instant> = None;
     loop {
-        // Neither waits for the other (law 5).
+        // None waits for another (law 5).
         let (vouchers, charges) = (settler.take_vouchers(&node).await, settler.take_charges(&node).await);
-        let pause = match vouchers.and(charges) {
+        let promises = match told_at {
+            Some(at) if at.elapsed() < LOOK_EVERY => Ok(()),
+            _ => settler.take_promises(&node).await.inspect(|()| told_at = Some(Instant::now())),
+        };
+        let pause = match vouchers.and(charges).and(promises) {
             Ok(()) => {
                 rest = REST_MIN;
                 node.health.settler(None);
@@ -197,6 +210,40 @@ impl Settler {
                 })
                 .await?;
         }
+    }
+
+    /// Tells what was promised to relays since it last heard of it. What is refused stays in the outbox.
+    async fn take_promises(&self, node: &Node) -> Result<(), HandoverError> {
+        let mut after = Address::ZERO;
+        let mut refused = 0;
+        loop {
+            let batch = promises::outbox(node.store.readers(), after, PER_REQUEST_MAX).await?;
+            let (Some((last, _)), Some(own)) = (batch.last(), node.view.node(node.address())) else { break };
+            after = *last;
+            // What the operator takes back, nobody can claim soon; and the settler would refuse it.
+            if !node.view.may_sign(own.operator, node.address()).await? {
+                break;
+            }
+            let sign = |(relay_operator, total): &(Address, Amount)| {
+                SignedVoucher::sign(own.operator, *relay_operator, *total, &node.escrow_domain, &node.key.signer)
+            };
+            let debts: Vec<SignedVoucher> = batch.iter().map(sign).collect();
+            let (held, not_held) = self.give("debts", &debts, &Given::Debts(&debts)).await?;
+            refused += not_held.len();
+            node.metrics.promises_handed_over.increment(u64::try_from(held.len()).unwrap_or(0));
+            node.store
+                .writer()
+                .write_patiently(move |connection| {
+                    Box::pin(async move {
+                        for debt in &held {
+                            promises::told(connection, debt.payee, debt.cumulative).await?;
+                        }
+                        Ok(())
+                    })
+                })
+                .await?;
+        }
+        if refused == 0 { Ok(()) } else { Err(HandoverError::Refused(refused)) }
     }
 }
 

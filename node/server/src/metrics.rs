@@ -248,6 +248,7 @@ instruments! {
         vouchers_handed_over "minus_vouchers_handed_over_total" "Vouchers the settler has taken.";
         charges_signed "minus_charges_signed_total" "Charges signed by standing mandates of payers that were away.";
         charges_unauthorised "minus_charges_unauthorised_total" "Charges not signed because this node's key may not sign for its operator.";
+        promises_handed_over "minus_promises_handed_over_total" "Vouchers given to relays that the settler knows of.";
         charges_handed_over "minus_charges_handed_over_total" "Charges the settler has taken.";
         charges_refused "minus_charges_refused_total" "Charges the settler has refused; whether to charge is decided anew.";
         settler_failures "minus_settler_failures_total" "Hand-overs to the settler that failed.";
@@ -261,6 +262,7 @@ instruments! {
         packets_waiting "minus_packets_waiting" "Packets stored and not yet acknowledged.";
         vouchers_waiting "minus_vouchers_waiting" "Vouchers in the outbox to the settler.";
         charges_waiting "minus_charges_waiting" "Charges in the outbox to the settler.";
+        promises_waiting "minus_promises_waiting" "Relay operators to whom more was promised than the settler knows of.";
         peer_sessions "minus_peer_sessions" "Sessions of relays that are open here.";
         clock_ahead "minus_clock_ahead_seconds" "How far the system's clock is ahead of the node's time, which never jumps.";
         clock_jumps "minus_clock_jumps" "Jumps of the system's clock since the start.";

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     admin::gauge,
     node::Node,
-    store::{StoreError, charges, customers, packets, vouchers},
+    store::{StoreError, charges, customers, packets, promises, vouchers},
 };
 
 /// How old a sum is at least allowed to become.
@@ -37,6 +37,7 @@ async fn sum(node: &Node) -> Result<(), StoreError> {
     metrics.packets_waiting.set(gauge(packets::count(readers).await?.into()));
     metrics.vouchers_waiting.set(gauge(u128::try_from(vouchers::waiting(readers).await?).unwrap_or(0)));
     metrics.charges_waiting.set(gauge(u128::try_from(charges::waiting(readers).await?).unwrap_or(0)));
+    metrics.promises_waiting.set(gauge(u128::try_from(promises::waiting(readers).await?).unwrap_or(0)));
     let (reserved, fronted) = customers::totals(readers).await?;
     metrics.reserved.set(gauge(reserved));
     metrics.fronted.set(gauge(fronted));

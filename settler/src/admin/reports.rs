@@ -12,9 +12,10 @@ use serde::Deserialize;
 use super::{Admin, AdminError};
 use crate::api::ErrorAnswer;
 use crate::clock::now_s;
+use crate::debts::owing;
 use crate::earnings;
 use crate::lane_index::{LaneFilter, LaneSort};
-use crate::reports::{Earnings, LanePage, Overview, Range};
+use crate::reports::{DebtPage, DebtRecord, Earnings, LanePage, Overview, Range};
 use crate::store::{ClaimFilter, Hold, TransactionState};
 
 /// Lines of one page (law 13).
@@ -28,6 +29,7 @@ pub(super) fn router() -> Router<Arc<Admin>> {
         .route("/api/v1/earnings", get(earnings_of))
         .route("/api/v1/lanes", get(lanes))
         .route("/api/v1/claims", get(claims))
+        .route("/api/v1/debts", get(debts))
 }
 
 async fn overview(State(admin): State<Arc<Admin>>) -> Result<Json<Overview>, AdminError> {
@@ -90,4 +92,24 @@ async fn claims(State(admin): State<Arc<Admin>>, Query(query): Query<ClaimsQuery
     let limit = query.limit.unwrap_or(LIMIT).min(LIMIT_MAX);
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);
     Ok(Json(admin.sender.store.claim_page(filter, limit, query.offset).await?).into_response())
+}
+
+#[derive(Deserialize)]
+struct DebtsQuery {
+    limit: Option<usize>,
+    #[serde(default)]
+    offset: usize,
+}
+
+async fn debts(State(admin): State<Arc<Admin>>, Query(query): Query<DebtsQuery>) -> Result<Json<DebtPage>, AdminError> {
+    let mut debts = admin.sender.store.debts().await?;
+    let operators = owing(&debts);
+    debts.retain(|debt| !debt.due().is_zero());
+    debts.sort_by_key(|debt| std::cmp::Reverse(debt.due()));
+    let limit = query.limit.unwrap_or(LIMIT).min(LIMIT_MAX);
+    Ok(Json(DebtPage {
+        operators,
+        total: u64::try_from(debts.len()).unwrap_or(u64::MAX),
+        debts: debts.iter().skip(query.offset).take(limit).map(DebtRecord::from).collect(),
+    }))
 }

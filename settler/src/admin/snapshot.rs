@@ -9,6 +9,7 @@ use alloy::primitives::Address;
 use super::{Admin, AdminError};
 use crate::alarms::{Attention, Facts, STUCK_AFTER_S, UNSENT_AFTER_S, alarms};
 use crate::clock::now_s;
+use crate::debts::{owing, total};
 use crate::lane_index::LaneIndex;
 use crate::reports::{GasKey, LaneRecord, Overview};
 use crate::store::{Best, Store, StoreError, TransactionState};
@@ -98,11 +99,14 @@ impl Admin {
         let older = async |state: TransactionState, seconds: u64| {
             store.transactions_older(state, now.saturating_sub(seconds)).await
         };
+        let owed = total(&owing(&store.debts().await?));
         let attention = Attention {
             closing,
             closes_at,
             unsent: older(TransactionState::Planned, UNSENT_AFTER_S).await?,
             stuck: older(TransactionState::Submitted, STUCK_AFTER_S).await?,
+            uncovered: owed.uncovered,
+            under_notice: owed.under_notice,
         };
         let gas_keys: Vec<_> = sight.gas_keys.iter().map(|key| (key.address, key.balance)).collect();
         let endpoints = sender.chain.endpoint_lines();
@@ -130,6 +134,8 @@ impl Admin {
             alarms,
             exposure: lanes.exposure(),
             open_lanes: u64::try_from(lanes.lanes()).unwrap_or(u64::MAX),
+            owed_to_relays: owed.due,
+            uncovered_debts: owed.uncovered,
             summary,
         };
         Ok(Snapshot { overview, lanes })

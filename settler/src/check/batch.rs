@@ -23,7 +23,7 @@ use rand::rngs::OsRng;
 
 use super::signers::{Signer, Signers};
 use super::sum::sum;
-use super::{Domain, Refusal, Signed, check_charge, check_parties, check_voucher};
+use super::{Domain, Refusal, Signed, check_charge, check_debt, check_parties, check_voucher};
 
 /// Fewer are recovered one by one, which is as fast.
 const BATCH_MIN: usize = 16;
@@ -94,6 +94,14 @@ impl Checker {
     /// A refusal that no chain can change.
     pub fn charge(&self, charge: &SignedCharge) -> Result<Address, Refusal> {
         check_charge(charge, &self.payees, &self.domain)
+    }
+
+    /// The signer of what one of ours owes, or why it is refused.
+    ///
+    /// # Errors
+    /// A refusal that no chain can change.
+    pub fn debt(&self, voucher: &SignedVoucher) -> Result<Address, Refusal> {
+        check_debt(voucher, &self.payees, &self.domain)
     }
 
     /// These signed for these payers and were found to be their signers: their next vouchers are expected to be signed

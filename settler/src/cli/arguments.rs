@@ -8,7 +8,8 @@ use clap_complete::Shell;
 use url::Url;
 
 use super::{
-    backup, bond, claim, claims, deploy, doctor, export, lanes, new_key, register_node, retire_node, run, simulate,
+    backup, bond, claim, claims, debts, deploy, doctor, export, lanes, new_key, register_node, retire_node, run,
+    simulate,
 };
 
 const AFTER_HELP: &str = "\
@@ -64,6 +65,9 @@ pub enum Command {
     #[command(after_help = "Examples:\n  settler lanes --sort time-left --limit 10\n  \
                       settler lanes --payer 0x12ab --json | jq '.lanes[].exposure'")]
     Lanes(lanes::Lanes),
+    /// List what the operators owe relays, and whether their escrow covers it.
+    #[command(after_help = "Examples:\n  settler debts\n  settler debts --json | jq '.operators[].uncovered'")]
+    Debts(debts::Debts),
     /// List the transactions that claim, the latest first.
     #[command(after_help = "Examples:\n  settler claims --since 7days\n  settler claims --state reverted --json")]
     Claims(claims::Claims),

@@ -3,7 +3,7 @@
 //! - [`arguments`]: what the command line looks like
 //! - [`outcome`]: exit codes, and printing for people and for programs
 //! - [`run`](mod@run), [`status`], [`claim`]: the service and what is asked of it
-//! - [`lanes`], [`claims`], [`export`], [`simulate`]: what it reports; `table`: tables for people
+//! - [`lanes`], [`debts`], [`claims`], [`export`], [`simulate`]: what it reports; `table`: tables for people
 //! - [`doctor`]: what is wrong before it runs
 //! - [`register_node`], [`retire_node`], [`bond`], [`deploy`]: what an operator signs, over [`operator`]
 //! - [`new_key`]: making a key file; [`backup`]: copying the log
@@ -15,6 +15,7 @@ pub mod backup;
 pub mod bond;
 pub mod claim;
 pub mod claims;
+pub mod debts;
 pub mod deploy;
 pub mod doctor;
 pub mod export;

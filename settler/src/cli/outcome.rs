@@ -136,6 +136,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Status(command) => super::status::execute(command).await,
         Command::Claim(command) => command.execute().await,
         Command::Lanes(command) => command.execute().await,
+        Command::Debts(command) => command.execute().await,
         Command::Claims(command) => command.execute().await,
         Command::Export(command) => command.execute().await,
         Command::Simulate(command) => command.execute().await,

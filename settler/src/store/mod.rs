@@ -8,6 +8,7 @@
 //! - [`intake`]: recording vouchers; `recorder`: many at once, in one commit; `rows`: statements over many rows
 //! - [`board`]: what may be planned, in memory
 //! - [`charges`]: what is asked for out of standing mandates
+//! - [`debts`]: what our operators owe relays
 //! - [`lanes`]: what the planner reads, and the chain's view of each lane
 //! - `plans`: storing signed transactions before they are sent; [`transactions`]: how far each has come
 //! - [`endings`]: what the end of a transaction does to its vouchers
@@ -19,6 +20,7 @@ pub mod board;
 pub mod charges;
 pub mod codec;
 mod database;
+pub mod debts;
 pub mod earnings;
 pub mod endings;
 pub mod intake;
@@ -36,6 +38,7 @@ pub mod transactions;
 
 pub use board::Board;
 pub use charges::{CheckedCharge, OpenCharge};
+pub use debts::Debt;
 pub use earnings::Earnings;
 pub use intake::{CheckedVoucher, Recording};
 pub use lanes::{LaneView, OpenVoucher};

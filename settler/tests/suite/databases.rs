@@ -188,12 +188,14 @@ async fn fill_second_version(connection: &mut AnyConnection) {
 async fn tables_of_every_version_are_brought_up_to_date_with_all_that_is_in_them() {
     for version in 1..MIGRATIONS.migrations.len() {
         for database in databases() {
-            let mut connection = of_version(&database, version).await;
+            // What is there was put there by the first versions; later ones brought it along.
+            let mut connection = of_version(&database, version.min(2)).await;
             fill_first_version(&mut connection).await;
             if version >= 2 {
                 fill_second_version(&mut connection).await;
             }
             connection.close().await.unwrap();
+            of_version(&database, version).await.close().await.unwrap();
 
             for _ in 0..2 {
                 let store = Store::open(&database.url).await.unwrap();

@@ -8,6 +8,7 @@ mod charges;
 mod claims;
 mod commands;
 mod databases;
+mod debts;
 mod deploy;
 mod deploy_with_forge;
 mod endpoints;

@@ -15,7 +15,7 @@
 //! - `subscriptions` — what a browser may repeat
 //! - `charges` — the latest charge of each lane by a standing mandate; `outbox` — what it shares with vouchers
 //! - `vouchers` — the best voucher of each lane, to be handed to the settler
-//! - `peers` — sessions, what is owed to relays, what is earned from agents
+//! - `peers` — sessions, what is owed to relays, what is earned from agents; `promises` — what the settler is to know of that
 //! - `commands` — what was obeyed once is not obeyed again
 //! - `chain` — the persisted view of the chain
 
@@ -41,6 +41,7 @@ mod outbox;
 pub(crate) mod packets;
 mod payers;
 pub(crate) mod peers;
+pub(crate) mod promises;
 mod rows;
 pub(crate) mod statements;
 pub(crate) mod subscriptions;

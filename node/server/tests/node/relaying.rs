@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use alloy::primitives::Address;
 use futures_util::StreamExt;
 use minus_bindings::{Amount, SignedVoucher};
 use minus_protocol::CommandBody;
@@ -12,6 +13,7 @@ use crate::{
     customer::{
         acknowledge, agree, command_via, customer, message, post, post_status, subscribe, unique_body, voucher,
     },
+    metrics::Scrape,
     settler::Settler,
     world::{Operator, TOKEN, World, units, until},
 };
@@ -78,6 +80,44 @@ async fn both_legs_are_paid_by_voucher_and_the_voucher_is_good() {
     let relays = *settler.vouchers().last().unwrap();
     assert_eq!((relays.payer, relays.payee), (agent.address, relay.address));
     assert_eq!(world.claim(relay.address, relays).await, units(total));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_promised_to_a_relay_reaches_the_agents_own_settler_once() {
+    let world = World::new().await;
+    let settler = Settler::new().await;
+    settler.fall_ill(true);
+    let mut agent = world.operator(|config| config.settler_url = Some(settler.url.clone())).await;
+    let relay = world.operator(|config| config.voucher_interval = Duration::from_millis(100)).await;
+    let wallet = customer(&world, &agent, 10 * TOKEN).await;
+    assert_eq!(post_status(&relay.url(), &message(&world, &wallet, b"first")).await, 202);
+    until("the relay holds a voucher", async || earned(&relay).await["vouchered"] != "0").await;
+    let scrape = Scrape::of(&agent).await;
+    assert_eq!(scrape.value("minus_promises_handed_over_total"), 0.0);
+
+    agent.restart().await;
+    settler.fall_ill(false);
+    let knows = async |settler: &Settler| {
+        let held = earned(&relay).await["vouchered"].as_str().unwrap().parse::<u128>().unwrap();
+        settler.debts().last().is_some_and(|debt| debt.cumulative == units(held))
+    };
+    until("the settler knows what the relay holds", async || knows(&settler).await).await;
+    let debt = *settler.debts().last().unwrap();
+    assert_eq!((debt.payer, debt.payee), (agent.address, relay.address));
+    assert_eq!(
+        debt.signer(&world.deployment.escrow_domain()).unwrap(),
+        agent.node,
+        "the very voucher: it can be claimed"
+    );
+
+    assert_eq!(post_status(&relay.url(), &message(&world, &wallet, b"second")).await, 202);
+    until("it knows of more", async || settler.debts().last() != Some(&debt) && knows(&settler).await).await;
+    until("nothing waits", async || Scrape::of(&agent).await.value("minus_promises_waiting") == 0.0).await;
+    let told = settler.debts();
+    assert!(told.is_sorted_by(|one, next| one.cumulative < next.cumulative), "each total once: {told:?}");
+    world.deposit(agent.address, Address::ZERO, TOKEN).await;
+    let last = *told.last().unwrap();
+    assert_eq!(world.claim(relay.address, last).await, last.cumulative);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use url::Url;
 struct Memory {
     vouchers: Mutex<Vec<SignedVoucher>>,
     charges: Mutex<Vec<SignedCharge>>,
+    debts: Mutex<Vec<SignedVoucher>>,
     ill: AtomicBool,
 }
 
@@ -34,6 +35,11 @@ struct GivenCharges {
     charges: Vec<SignedCharge>,
 }
 
+#[derive(Deserialize)]
+struct GivenDebts {
+    debts: Vec<SignedVoucher>,
+}
+
 fn recorded(count: usize) -> (StatusCode, Json<Value>) {
     (StatusCode::OK, Json(json!({ "results": vec![json!({ "result": "recorded" }); count] })))
 }
@@ -47,6 +53,18 @@ async fn intake_of_charges(
     }
     let answer = recorded(given.charges.len());
     memory.charges.lock().unwrap().extend(given.charges);
+    answer
+}
+
+async fn intake_of_debts(
+    State(memory): State<Arc<Memory>>,
+    Json(given): Json<GivenDebts>,
+) -> (StatusCode, Json<Value>) {
+    if memory.ill.load(Ordering::Relaxed) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({})));
+    }
+    let answer = recorded(given.debts.len());
+    memory.debts.lock().unwrap().extend(given.debts);
     answer
 }
 
@@ -67,6 +85,7 @@ impl Settler {
         let router = Router::new()
             .route("/vouchers", post(intake))
             .route("/charges", post(intake_of_charges))
+            .route("/debts", post(intake_of_debts))
             .with_state(Arc::clone(&memory));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, memory }
@@ -78,6 +97,10 @@ impl Settler {
 
     pub(crate) fn charges(&self) -> Vec<SignedCharge> {
         self.memory.charges.lock().unwrap().clone()
+    }
+
+    pub(crate) fn debts(&self) -> Vec<SignedVoucher> {
+        self.memory.debts.lock().unwrap().clone()
     }
 
     pub(crate) fn vouchers(&self) -> Vec<SignedVoucher> {
