@@ -62,6 +62,8 @@ fn as_voucher(open: OpenCharge, view: LaneView) -> OpenVoucher {
         closing_claimed_at: open.charged_at,
         failures: 0,
         exposed: false,
+        set_off: None,
+        backs: false,
         view,
     }
 }

@@ -13,6 +13,7 @@ use crate::chunks;
 use crate::engine::Engine;
 use crate::exposure;
 use crate::fees::{Urgency, next_nonce};
+use crate::netting::{self, PAIRS_MAX};
 use crate::plan::{Batch, Plan, gas_value, plan};
 use crate::sender::{Moment, Order, Place, SendError, Sender};
 use crate::simulate::{Simulated, simulate};
@@ -87,6 +88,8 @@ struct Queue {
     rows: VecDeque<PlannedRow>,
     /// How often claims of its rows failed: all of them as often.
     failures: u64,
+    /// Is something that we owe paid in front of each of them?
+    is_set_off: bool,
     /// Rows of one batch at most.
     rows_max: usize,
     /// What each of them would move, if they close; then they may cost as much.
@@ -114,12 +117,14 @@ impl Engine {
             Some(limit) => Some((limit, sender.store.under_way().await?)),
             None => None,
         };
+        let owed = sender.store.owed().await?;
         let plan = sender
             .store
             .look(move |board| {
                 if let Some((limit, under_way)) = exposure {
                     exposure::mark(board.open_mut(), &under_way, limit);
                 }
+                netting::mark(board.open_mut(), &owed, &policy, market, now);
                 plan(board.open(), &policy, market, now)
             })
             .await?;
@@ -201,13 +206,16 @@ impl Engine {
             for row in batch.rows {
                 let queues = if row.reason.is_closing() { &mut closing } else { &mut others };
                 // What failed goes by itself, so that what made it fail keeps nobody else waiting.
-                let belongs = |queue: &&mut Queue| queue.payee == batch.payee && queue.failures == row.failures;
+                let is_set_off = row.debt.is_some();
+                let belongs = |queue: &&mut Queue| {
+                    queue.payee == batch.payee && queue.failures == row.failures && queue.is_set_off == is_set_off
+                };
                 match queues.iter_mut().rev().find(belongs) {
                     Some(queue) => queue.rows.push_back(row),
                     None => {
                         let (payee, failures) = (batch.payee, row.failures);
                         let (rows, rows_max) = (VecDeque::from([row]), self.rows_max);
-                        queues.push(Queue { instrument, payee, rows, failures, rows_max, values: None });
+                        queues.push(Queue { instrument, payee, rows, failures, is_set_off, rows_max, values: None });
                     }
                 }
             }
@@ -222,7 +230,8 @@ impl Engine {
         }
         closing.append(&mut others);
         for queue in &mut closing {
-            queue.rows_max = part_of(queue.rows.len(), queue.failures).min(self.rows_max);
+            let most = if queue.is_set_off { PAIRS_MAX.min(self.rows_max) } else { self.rows_max };
+            queue.rows_max = part_of(queue.rows.len(), queue.failures).min(most);
         }
         (closing, holds)
     }
@@ -235,7 +244,13 @@ impl Engine {
         moment: &Moment,
     ) -> Result<Vec<(i64, Hold)>, SendError> {
         let mut refused = Vec::new();
-        let Simulated { rows, gas_limit, .. } = self.cut(queue, &mut refused, moment).await?;
+        let Simulated { rows, gas_limit, .. } = match queue.is_set_off {
+            true => {
+                let next = queue.rows.drain(..queue.rows_max.min(queue.rows.len())).collect();
+                self.cut_pairs(queue.payee, next, &mut refused, moment).await?
+            }
+            false => self.cut(queue, &mut refused, moment).await?,
+        };
         if rows.is_empty() {
             return Ok(refused);
         }

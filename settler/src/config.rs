@@ -53,6 +53,8 @@ pub struct Config {
     pub age_max: Duration,
     /// When one payer owes more tokens than this, all that it owes is claimed; 0 for no limit.
     pub exposure_max: String,
+    /// Whether income is claimed early when the escrow does not cover what relays are owed.
+    pub cover_debts: bool,
     /// A lane under notice is claimed this long before the notice ends, whatever it is worth; earlier if this chain
     /// needs longer.
     #[serde(with = "humantime_serde")]
@@ -98,6 +100,7 @@ impl Default for Config {
             native_coin_price: "3000".into(),
             age_max: Duration::from_secs(7 * 86_400),
             exposure_max: "0".into(),
+            cover_debts: true,
             thaw_margin: Duration::from_secs(12 * 3_600),
             rows_per_batch: ROWS_OF_A_TRANSACTION_MAX,
             fee_cap_gwei: 200,
@@ -161,6 +164,7 @@ const FIELDS: &[&str] = &[
     "native_coin_price",
     "age_max",
     "exposure_max",
+    "cover_debts",
     "thaw_margin",
     "rows_per_batch",
     "fee_cap_gwei",
@@ -226,6 +230,7 @@ impl Config {
             age_max_s: self.age_max.as_secs(),
             thaw_margin_s: self.thaw_margin.as_secs(),
             exposure_max: (!exposure_max.is_zero()).then_some(exposure_max),
+            cover_debts: self.cover_debts,
             rows_max: self.rows_per_batch,
         })
     }

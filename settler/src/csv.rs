@@ -101,6 +101,8 @@ impl Record for ClaimRecord {
         "gas_used",
         "fee_wei",
         "attempts",
+        "netted",
+        "debts_paid",
     ];
 
     fn fields(&self) -> Vec<String> {
@@ -118,6 +120,8 @@ impl Record for ClaimRecord {
             or_nothing(self.gas_used),
             or_nothing(self.fee_wei.as_deref()),
             self.attempts.to_string(),
+            self.netted.to_string(),
+            units(self.debts_paid),
         ]
     }
 }

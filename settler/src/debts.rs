@@ -120,6 +120,7 @@ mod tests {
             view: LaneView { paid: units(40), ..view },
             seen_at: 0,
             counterclaim: Amount::ZERO,
+            is_under_way: false,
         }
     }
 

@@ -7,6 +7,7 @@ use alloy::primitives::Address;
 use minus_bindings::Amount;
 use serde::{Deserialize, Serialize};
 
+use crate::netting::NETTING_GAS;
 use crate::plan::{BATCH_GAS, Market, Policy, ROW_GAS_USUAL, gas_value, plan};
 use crate::store::{Hold, OpenVoucher, Reason};
 
@@ -33,6 +34,8 @@ pub struct Explanation {
     pub paid: Amount,
     /// What a claim would move now.
     pub claimable: Amount,
+    /// What we owe its payer and would pay in front of the claim, in the same transaction; 0 if nothing.
+    pub netted: Amount,
     /// What is done with it, and why.
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -82,6 +85,7 @@ struct Case<'a> {
 impl Case<'_> {
     fn explain(&self, open: &OpenVoucher, verdict: Verdict, gas: u64) -> Explanation {
         let (policy, view, voucher) = (self.policy, &open.view, &open.voucher);
+        let gas = if open.set_off.is_some() { gas + NETTING_GAS } else { gas };
         let cost = |gas| gas_value(gas, self.market.fee_per_gas, policy.native_coin_price);
         let ends = [view.thaw_ends_at, view.open_thaw_ends_at, view.signer_ends_at];
         let closes_at = ends.into_iter().filter(|at| *at != 0).min();
@@ -90,7 +94,8 @@ impl Case<'_> {
             payee: voucher.payee,
             cumulative: voucher.cumulative,
             paid: view.paid,
-            claimable: view.claimable(voucher.cumulative),
+            claimable: open.claimable(),
+            netted: open.set_off.as_ref().map_or(Amount::ZERO, |set_off| set_off.pays),
             verdict,
             gas,
             fee_per_gas_wei: self.market.fee_per_gas.to_string(),
@@ -151,6 +156,7 @@ mod tests {
             age_max_s: 1_000,
             thaw_margin_s: 100,
             exposure_max: None,
+            cover_debts: true,
             rows_max: 100,
         }
     }
@@ -169,6 +175,8 @@ mod tests {
             closing_claimed_at: 0,
             failures: 0,
             exposed: false,
+            set_off: None,
+            backs: false,
             view: LaneView { deposit: Amount::MAX, ..LaneView::default() },
         }
     }

@@ -47,6 +47,8 @@ mod tests {
             closing_claimed_at: 0,
             failures: 0,
             exposed: false,
+            set_off: None,
+            backs: false,
             view: LaneView { paid: units(paid), ..LaneView::default() },
         }
     }

@@ -159,7 +159,9 @@ impl Sender {
             self.metrics.reverted.increment(1);
             return self.reverted(live, &ending, moment).await;
         }
-        let payments = self.payments(live, receipt, moment).await?;
+        let moved = self.moved(receipt)?;
+        self.note_netted(live.id, &moved).await?;
+        let payments = self.payments(live, &moved, moment).await?;
         self.store.confirmed(live.id, &ending, &payments, moment.now).await?;
         self.metrics.confirmed.increment(1);
         tracing::info!(id = live.id, %hash, block, rows = payments.len(), "claim confirmed");
@@ -179,24 +181,34 @@ impl Sender {
         Ok(self.store.failed(live.id, Failure::Reverted, Some(ending), retry_at).await?)
     }
 
-    /// What each row moved, from the event, and what its lane has paid now, from the escrow.
-    async fn payments(&self, live: &LiveTransaction, receipt: &Mined, moment: &Moment) -> Result<Payments, SendError> {
+    /// What a transaction moved, from its events, by payee and payer.
+    fn moved(&self, receipt: &Mined) -> Result<HashMap<(Address, Address), Amount>, SendError> {
         let escrow = self.chain.deployment().escrow;
-        let mut moved: HashMap<Address, Amount> = HashMap::new();
+        let mut moved: HashMap<(Address, Address), Amount> = HashMap::new();
         for log in receipt.logs.iter().filter(|log| log.address == escrow) {
             let Ok(event) = PrepaymentEscrow::Claimed::decode_log(log) else { continue };
             for (payer, amount) in row::parse_payments(&event.payments)? {
-                let sum = moved.entry(payer).or_default();
+                let sum = moved.entry((event.payee, payer)).or_default();
                 *sum = sum.checked_add(amount).unwrap_or(Amount::MAX);
             }
         }
+        Ok(moved)
+    }
+
+    /// What each row moved, and what its lane has paid now, from the escrow.
+    async fn payments(
+        &self,
+        live: &LiveTransaction,
+        moved: &HashMap<(Address, Address), Amount>,
+        moment: &Moment,
+    ) -> Result<Payments, SendError> {
         let lanes: Vec<(Address, Address)> =
             self.store.rows_of(live.id).await?.into_iter().map(|row| (row.payer, live.payee)).collect();
         let paid = self.chain.lanes_paid(moment.head.id(), &lanes).await?;
         Ok(lanes
             .into_iter()
             .zip(paid)
-            .map(|((payer, _), paid)| (payer, (moved.get(&payer).copied().unwrap_or_default(), paid)))
+            .map(|((payer, _), paid)| (payer, (moved.get(&(live.payee, payer)).copied().unwrap_or_default(), paid)))
             .collect())
     }
 }

@@ -8,7 +8,7 @@
 //! happened.
 //!
 //! - [`config`]: what the settler is told; [`keys`]: opening key files
-//! - [`charging`]: charges as the planner sees them; [`debts`]: what is owed to relays, and what covers it; [`settling`]: what is done about that;
+//! - [`charging`]: charges as the planner sees them; [`debts`]: what is owed to relays, and what covers it; [`netting`]: what is owed in both directions; [`settling`]: what is done about both;
 //!   [`exposure`]: who owes too much; [`explain`]: why each voucher is claimed or waits
 //! - [`chain`]: what is asked of the chain; [`fees`]: what to offer for a transaction; [`pace`]: how fast the chain is,
 //!   and what follows from it; [`chunks`]: how much goes into one transaction
@@ -43,6 +43,7 @@ pub mod keys;
 pub mod lane_index;
 pub mod load;
 pub mod metrics;
+pub mod netting;
 pub mod pace;
 pub mod plan;
 mod recent;

@@ -58,7 +58,13 @@ async fn carried(sender: &Sender, live: &LiveTransaction, moment: &Moment) -> Re
     let rows = sender.store.rows_of(live.id).await?;
     let question = |row: &ClaimedRow| LaneQuestion { payer: row.payer, payee: live.payee, signer: row.payer };
     let questions: Vec<LaneQuestion> = rows.iter().map(question).collect();
-    let views = sender.chain.lane_views(&moment.head, &questions, moment.now).await?;
+    let mut views = sender.chain.lane_views(&moment.head, &questions, moment.now).await?;
+    // What it pays in front of a row, the row may take.
+    let paid_first = sender.paid_first(live.id, moment).await?;
+    for (row, (view, _)) in rows.iter().zip(&mut views) {
+        let paid_first = paid_first.get(&row.payer).copied().unwrap_or_default();
+        view.open = view.open.checked_add(paid_first).unwrap_or(Amount::MAX);
+    }
     Ok(judge(rows.iter().zip(views.iter().map(|(view, _)| view)), moment))
 }
 

@@ -44,6 +44,8 @@ pub struct Policy {
     pub thaw_margin_s: u64,
     /// When one payer owes more than this, all that it owes is claimed, if that is worth its gas once.
     pub exposure_max: Option<Amount>,
+    /// Is income claimed early, each voucher being worth its gas once, when the escrow does not cover what relays are owed?
+    pub cover_debts: bool,
     /// Rows of one transaction, at most [`ROWS_MAX`].
     pub rows_max: u64,
 }
@@ -145,7 +147,7 @@ fn judge(open: &OpenVoucher, policy: &Policy, market: Market, own_gas: u128, now
     if cumulative <= view.paid {
         return Judgement::Hold(Hold::Settled);
     }
-    let claimable = view.claimable(cumulative);
+    let claimable = open.claimable();
     if claimable == Amount::ZERO {
         return Judgement::Hold(Hold::Unfunded);
     }
@@ -175,6 +177,9 @@ fn judge(open: &OpenVoucher, policy: &Policy, market: Market, own_gas: u128, now
     }
     if open.exposed && claimable.base_units() >= own_gas {
         return Judgement::Must(Reason::Exposed);
+    }
+    if open.backs && is_worth_it {
+        return Judgement::Must(Reason::Backing);
     }
     let aged = now.saturating_sub(open.recorded_at) >= policy.age_max_s;
     if aged && claimable.base_units() >= own_gas {
@@ -213,7 +218,7 @@ impl Candidates<'_> {
         first(&mut must, room, |(reason, deadline, open)| (*reason, *deadline, open.id));
         first(&mut may, room - must.len(), |(value, open)| (Reverse(*value), open.id));
         let closing = must.iter().filter(|(reason, ..)| reason.is_closing());
-        plan.closing.extend(closing.map(|(.., open)| (open.id, open.view.claimable(open.voucher.cumulative))));
+        plan.closing.extend(closing.map(|(.., open)| (open.id, open.claimable())));
         let rows: Vec<PlannedRow> = must
             .into_iter()
             .map(|(reason, _, open)| (open, reason))
@@ -224,6 +229,7 @@ impl Candidates<'_> {
                 signer: open.signer,
                 reason,
                 failures: open.failures,
+                debt: open.set_off.as_ref().map(|set_off| set_off.debt),
             })
             .collect();
         plan.batches.extend(rows.chunks(rows_max).map(|rows| Batch { payee, rows: rows.to_vec() }));

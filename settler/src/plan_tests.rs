@@ -24,6 +24,7 @@ fn policy() -> Policy {
         age_max_s: 1_000,
         thaw_margin_s: 100,
         exposure_max: None,
+        cover_debts: true,
         rows_max: ROWS_MAX,
     }
 }
@@ -41,6 +42,8 @@ fn voucher(id: i64, cumulative: u128) -> OpenVoucher {
         closing_claimed_at: 0,
         failures: 0,
         exposed: false,
+        set_off: None,
+        backs: false,
         view: LaneView { deposit: Amount::MAX, ..LaneView::default() },
     }
 }

@@ -255,6 +255,10 @@ pub struct ClaimRecord {
     pub fee_wei: Option<String>,
     /// How often it was signed: more than once when it was replaced.
     pub attempts: u64,
+    /// Debts to those whose vouchers it claims, paid in front of them.
+    pub netted: u64,
+    /// What these moved.
+    pub debts_paid: Amount,
 }
 
 /// Answer to `GET /api/v1/dry-run`.

@@ -111,7 +111,7 @@ fn bisect(mut part: Vec<PlannedRow>, parts: &mut Vec<Vec<PlannedRow>>, holds: &m
 }
 
 /// Why a row is not worth its gas; none if it is.
-fn verdict(result: RowResult) -> Option<Hold> {
+pub(crate) fn verdict(result: RowResult) -> Option<Hold> {
     match result {
         RowResult::Paid | RowResult::PartlyPaid => None,
         RowResult::NothingNew => Some(Hold::Settled),
@@ -131,7 +131,7 @@ mod tests {
     fn row(id: i64) -> PlannedRow {
         let voucher =
             SignedVoucher { payer: Address::ZERO, payee: Address::ZERO, cumulative: Amount::ZERO, signature: [0; 65] };
-        PlannedRow { id, voucher, signer: Address::ZERO, reason: Reason::Worth, failures: 0 }
+        PlannedRow { id, voucher, signer: Address::ZERO, reason: Reason::Worth, failures: 0, debt: None }
     }
 
     #[test]

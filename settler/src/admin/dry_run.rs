@@ -17,6 +17,7 @@ use crate::clock::now_s;
 use crate::explain::{Verdict, explain};
 use crate::exposure;
 use crate::fees::{TIP_BLOCKS, TIP_PERCENTILES, tips};
+use crate::netting;
 use crate::plan::{Market, Policy};
 use crate::reports::DryRun;
 
@@ -58,6 +59,8 @@ async fn dry_run(State(admin): State<Arc<Admin>>, Query(query): Query<DryRunQuer
         exposure::mark(&mut open, &sender.store.under_way().await?, limit);
     }
     let thaw_margin_s = admin.watch.sight().thaw_margin_s.max(admin.policy.thaw_margin_s);
+    let owed = sender.store.owed().await?;
+    netting::mark(&mut open, &owed, &admin.policy, market, now);
     let mut explanations = explain(&open, &Policy { thaw_margin_s, ..admin.policy }, market, now);
     drop(open);
     if let Some(payer) = query.payer {

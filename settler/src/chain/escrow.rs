@@ -8,8 +8,8 @@ use alloy::rpc::types::TransactionRequest;
 use alloy::rpc::types::state::StateOverridesBuilder;
 use alloy::sol_types::SolCall;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use minus_bindings::contracts::IPrepaymentEscrow;
-use minus_bindings::{Amount, PrepaymentEscrow, RowResult, row};
+use minus_bindings::contracts::IPrepaymentEscrow::{self, Batch};
+use minus_bindings::{Amount, PrepaymentEscrow, ROW_BYTES, RowResult, SignedVoucher, row};
 
 use super::client::{Chain, Head};
 use super::error::ChainError;
@@ -51,6 +51,8 @@ pub struct Calldata {
     pub payee: Address,
     /// The packed rows.
     pub rows: Bytes,
+    /// Debts of the payee, each paid in front of the row in its place: then it is `settle`.
+    pub debts: Option<Vec<SignedVoucher>>,
 }
 
 impl Calldata {
@@ -58,20 +60,32 @@ impl Calldata {
     #[must_use]
     pub fn new(instrument: Instrument, payee: Address, rows: &[PlannedRow]) -> Self {
         let vouchers: Vec<_> = rows.iter().map(|row| row.voucher).collect();
-        Self { instrument, payee, rows: row::pack(&vouchers) }
+        let debts = rows.iter().map(|row| row.debt).collect();
+        Self { instrument, payee, rows: row::pack(&vouchers), debts }
     }
 
     /// The input of its transaction.
     #[must_use]
     pub fn abi_encode(&self) -> Bytes {
         let (payee, rows) = (self.payee, self.rows.clone());
+        if let Some(debts) = &self.debts {
+            let own = rows.chunks(ROW_BYTES).map(|row| Batch { payee, rows: Bytes::copy_from_slice(row) });
+            let owed = debts.iter().map(|debt| Batch { payee: debt.payee, rows: row::pack(&[*debt]) });
+            let batches = owed.zip(own).flat_map(|(owed, own)| [owed, own]).collect();
+            return PrepaymentEscrow::settleCall { batches }.abi_encode().into();
+        }
         match self.instrument {
             Instrument::Voucher => PrepaymentEscrow::claimCall { payee, rows }.abi_encode().into(),
             Instrument::Charge => PrepaymentEscrow::chargeCall { payee, rows }.abi_encode().into(),
         }
     }
 
+    /// One for each row; with debts, the debt's before the row's.
     fn results(&self, output: &[u8]) -> Result<Bytes, alloy::sol_types::Error> {
+        if self.debts.is_some() {
+            let batches = PrepaymentEscrow::settleCall::abi_decode_returns(output)?.results;
+            return Ok(batches.iter().flat_map(|results| results.to_vec()).collect());
+        }
         Ok(match self.instrument {
             Instrument::Voucher => PrepaymentEscrow::claimCall::abi_decode_returns(output)?.results,
             Instrument::Charge => PrepaymentEscrow::chargeCall::abi_decode_returns(output)?.results,
@@ -180,7 +194,8 @@ impl Chain {
         }
         let results = batch.results(&tried.output).map_err(|error| ChainError::Nonsense(error.to_string()))?;
         let results = row::parse_results(&results).map_err(|error| ChainError::Nonsense(error.to_string()))?;
-        if results.len() * minus_bindings::ROW_BYTES != batch.rows.len() {
+        let count = batch.rows.len() / ROW_BYTES + batch.debts.as_ref().map_or(0, Vec::len);
+        if results.len() != count {
             return Err(ChainError::Nonsense(format!("{} results for {} bytes", results.len(), batch.rows.len())));
         }
         Ok(Trial { results, gas: reader::transaction_gas(&input, tried.gas) })

@@ -49,6 +49,10 @@ impl Simulate {
         let mut shown = table(&["payer", "claimable", "gas cost", "worth it from", "now", "because", "by itself in"]);
         for explanation in &run.explanations {
             let (now, because) = words(explanation);
+            let because = match explanation.netted.is_zero() {
+                true => because.to_owned(),
+                false => format!("{because}, netted with {} that it is owed", explanation.netted),
+            };
             let later = explanation.claim_at.map(|at| at.saturating_sub(run.now)).filter(|left| *left > 0);
             shown.add_row(vec![
                 explanation.payer.to_string(),
@@ -56,7 +60,7 @@ impl Simulate {
                 explanation.gas_cost.to_string(),
                 explanation.threshold.to_string(),
                 now.to_owned(),
-                because.to_owned(),
+                because,
                 later.map(span).unwrap_or_default(),
             ]);
         }
@@ -75,6 +79,7 @@ fn words(explanation: &Explanation) -> (&'static str, &'static str) {
                 Reason::SignerEnding => "its signer was revoked",
                 Reason::Asked => "you asked",
                 Reason::Exposed => "its payer owes more than exposure_max",
+                Reason::Backing => "relays are owed more than is covered",
                 Reason::Aged => "it waited long enough",
                 Reason::Worth => "it is worth its gas many times",
             },

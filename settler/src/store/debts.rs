@@ -27,6 +27,8 @@ pub struct Debt {
     pub seen_at: u64,
     /// What the lane's payee has signed to us in turn and the chain has not paid.
     pub counterclaim: Amount,
+    /// Does a transaction of ours carry it that has not ended?
+    pub is_under_way: bool,
 }
 
 impl Debt {
@@ -56,6 +58,7 @@ struct DebtRow {
     seen_at: i64,
     signed_to_us: Option<String>,
     paid_to_us: Option<String>,
+    under_way: i64,
 }
 
 /// The columns of [`DebtRow`].
@@ -67,7 +70,10 @@ macro_rules! debts {
                     d.signer_ends_at, d.seen_at,
                     (select max(v.cumulative) from vouchers v where v.payer = d.payee and v.payee = d.payer)
                         as signed_to_us,
-                    (select l.lane_paid from lanes l where l.payer = d.payee and l.payee = d.payer) as paid_to_us
+                    (select l.lane_paid from lanes l where l.payer = d.payee and l.payee = d.payer) as paid_to_us,
+                    (select count(*) from netted n join transactions t on t.id = n.transaction_id
+                     where n.payer = d.payer and n.payee = d.payee and t.state in ('planned', 'submitted'))
+                        as under_way
              from debts d ",
             $rest
         )
@@ -98,6 +104,7 @@ impl DebtRow {
             },
             seen_at: codec::unsigned(self.seen_at)?,
             counterclaim: to_us(self.signed_to_us)?.saturating_sub(to_us(self.paid_to_us)?),
+            is_under_way: self.under_way > 0,
         })
     }
 }

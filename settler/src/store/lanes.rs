@@ -12,6 +12,7 @@ use super::database::Write;
 use super::open::{Store, StoreError};
 use super::rows::{chunks, places};
 use super::state::Hold;
+use crate::netting::SetOff;
 
 /// One lane as the chain showed it, with what else may pay its vouchers or end them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,8 +67,22 @@ pub struct OpenVoucher {
     pub failures: u64,
     /// Does its payer owe more than the operator wants to be owed?
     pub exposed: bool,
+    /// What we owe its payer, if that is to be paid in front of its claim.
+    pub set_off: Option<Box<SetOff>>,
+    /// Is its money needed to cover what our operator owes relays?
+    pub backs: bool,
     /// The chain's view of its lane.
     pub view: LaneView,
+}
+
+impl OpenVoucher {
+    /// What a claim of it would move now, with what is paid in front of it.
+    #[must_use]
+    pub fn claimable(&self) -> Amount {
+        let paid_first = self.set_off.as_ref().map_or(Amount::ZERO, |set_off| set_off.pays);
+        let open = self.view.open.checked_add(paid_first).unwrap_or(Amount::MAX);
+        LaneView { open, ..self.view }.claimable(self.voucher.cumulative)
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -112,6 +127,8 @@ impl OpenRow {
             closing_claimed_at: codec::unsigned(self.closing_claimed_at)?,
             failures: codec::unsigned(self.failures)?,
             exposed: false,
+            set_off: None,
+            backs: false,
             view: LaneView {
                 deposit: codec::amount(&self.lane_deposit)?,
                 paid: codec::amount(&self.lane_paid)?,

@@ -8,7 +8,7 @@
 //! - [`intake`]: recording vouchers; `recorder`: many at once, in one commit; `rows`: statements over many rows
 //! - [`board`]: what may be planned, in memory
 //! - [`charges`]: what is asked for out of standing mandates
-//! - [`debts`]: what our operators owe relays
+//! - [`debts`]: what our operators owe relays; [`netted`]: what of it transactions carry
 //! - [`lanes`]: what the planner reads, and the chain's view of each lane
 //! - `plans`: storing signed transactions before they are sent; [`transactions`]: how far each has come
 //! - [`endings`]: what the end of a transaction does to its vouchers
@@ -25,6 +25,7 @@ pub mod earnings;
 pub mod endings;
 pub mod intake;
 pub mod lanes;
+pub mod netted;
 pub mod open;
 mod plans;
 mod recorder;
@@ -42,6 +43,7 @@ pub use debts::Debt;
 pub use earnings::Earnings;
 pub use intake::{CheckedVoucher, Recording};
 pub use lanes::{LaneView, OpenVoucher};
+pub use netted::Netted;
 pub use open::{Store, StoreError};
 pub use report_claims::{ClaimFilter, Earning};
 pub use report_lanes::Best;

@@ -3,12 +3,13 @@
 use super::charges::plan_charge;
 use super::codec;
 use super::database::Write;
+use super::netted::put_netted;
 use super::open::{Ids, Store, StoreError};
 use super::transactions::{Instrument, NewTransaction, PlannedRow, put_attempt};
 
 impl Store {
     /// Stores a signed transaction with its vouchers, before anything is sent. Gives its id, or none when one of the
-    /// vouchers is no longer waiting or the nonce is taken: then nothing was stored and the plan is to be made anew.
+    /// vouchers is no longer waiting, one of the debts is under way, or the nonce is taken: then nothing was stored and the plan is to be made anew.
     ///
     /// # Errors
     /// When the database fails.
@@ -47,6 +48,11 @@ impl Store {
                 Instrument::Charge => plan_charge(&mut transaction, id, row, now).await?,
             };
             if !planned {
+                return Ok(None);
+            }
+            if let Some(debt) = &row.debt
+                && !put_netted(&mut transaction, id, debt).await?
+            {
                 return Ok(None);
             }
             transaction.touch((row.voucher.payer, row.voucher.payee));

@@ -1,5 +1,7 @@
 //! The transactions that claim, a page at a time, and what they earned over time.
 
+use minus_bindings::Amount;
+
 use super::codec;
 use super::open::{Store, StoreError};
 use super::state::TransactionState;
@@ -20,7 +22,7 @@ pub struct Earning {
     /// When it was stored, unix seconds: the chain mines it moments later, and a block's time is its builder's word.
     pub at: u64,
     /// What it moved.
-    pub paid: minus_bindings::Amount,
+    pub paid: Amount,
     /// How many vouchers.
     pub vouchers: u64,
     /// Gas it used.
@@ -46,6 +48,7 @@ struct ClaimRow {
     planned_rows: i64,
     moved: Option<String>,
     attempts: i64,
+    netted: i64,
 }
 
 /// The columns of [`ClaimRow`].
@@ -56,7 +59,8 @@ macro_rules! claims {
                     coalesce(t.mined_hash, (select a.hash from attempts a where a.transaction_id = t.id
                                             order by a.ordinal desc limit 1)) as hash,
                     t.mined_block, t.gas_used, t.fee_wei, t.planned_rows, t.moved,
-                    (select count(*) from attempts a where a.transaction_id = t.id) as attempts
+                    (select count(*) from attempts a where a.transaction_id = t.id) as attempts,
+                    (select count(*) from netted n where n.transaction_id = t.id) as netted
              from transactions t where ",
             $rest
         )
@@ -82,7 +86,7 @@ impl Store {
             .bind(codec::signed(offset))
             .fetch_all(self.reader())
             .await?;
-        let claims = rows.into_iter().map(ClaimRow::parse).collect::<Result<_, _>>()?;
+        let claims = self.claims(rows).await?;
         let total: i64 = sqlx::query_scalar(COUNT).bind(state).bind(since).fetch_one(self.reader()).await?;
         Ok(ClaimPage { total: codec::unsigned(total)?, claims })
     }
@@ -95,7 +99,20 @@ impl Store {
         const AFTER: &str = claims!("t.id > $1 order by t.id limit $2");
         let rows: Vec<ClaimRow> =
             sqlx::query_as(AFTER).bind(after).bind(i64::from(limit)).fetch_all(self.reader()).await?;
-        rows.into_iter().map(ClaimRow::parse).collect()
+        self.claims(rows).await
+    }
+
+    async fn claims(&self, rows: Vec<ClaimRow>) -> Result<Vec<ClaimRecord>, StoreError> {
+        let mut claims = Vec::with_capacity(rows.len());
+        for row in rows {
+            let is_netted = row.netted > 0;
+            let mut claim = row.parse()?;
+            if is_netted {
+                (claim.netted, claim.debts_paid) = self.netted_sum(claim.id).await?;
+            }
+            claims.push(claim);
+        }
+        Ok(claims)
     }
 
     /// What each mined transaction after number `after` and stored at `since` or later brought, the earliest first, with
@@ -146,6 +163,8 @@ impl ClaimRow {
             gas_used: self.gas_used.map(codec::unsigned).transpose()?,
             fee_wei: self.fee_wei,
             attempts: codec::unsigned(self.attempts)?,
+            netted: 0,
+            debts_paid: Amount::ZERO,
         })
     }
 }

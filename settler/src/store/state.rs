@@ -121,6 +121,8 @@ words! {
         Asked = "asked",
         /// Its payer owes more than the operator wants to be owed by one.
         Exposed = "exposed",
+        /// Relays are owed more than the operator's escrow covers without it.
+        Backing = "backing",
         /// It has waited as long as the policy allows.
         Aged = "aged",
         /// It is worth a multiple of its gas.
@@ -154,7 +156,7 @@ impl Reason {
     /// Is it claimed because that is worth its gas, and for no other reason?
     #[must_use]
     pub const fn is_for_worth(self) -> bool {
-        matches!(self, Self::Exposed | Self::Aged | Self::Worth)
+        matches!(self, Self::Exposed | Self::Backing | Self::Aged | Self::Worth)
     }
 }
 

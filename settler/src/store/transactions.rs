@@ -60,6 +60,8 @@ pub struct PlannedRow {
     pub reason: Reason,
     /// How often a claim of it failed before.
     pub failures: u64,
+    /// What we owe its payer, paid in front of it: of all rows of a transaction or of none.
+    pub debt: Option<SignedVoucher>,
 }
 
 /// A transaction to be stored.

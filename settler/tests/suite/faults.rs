@@ -242,6 +242,7 @@ async fn a_reverted_claim_is_not_dropped() {
             signer: open.signer,
             reason: Reason::Asked,
             failures: 0,
+            debt: None,
         })
         .collect();
     let moment = Moment {

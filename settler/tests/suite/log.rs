@@ -49,6 +49,7 @@ async fn plan_all(store: &Store, nonce: u64) -> i64 {
         signer: open.signer,
         reason: Reason::Worth,
         failures: 0,
+        debt: None,
     };
     let rows = store.open_vouchers(10).await.unwrap().into_iter().map(row).collect();
     let instrument = Instrument::Voucher;

@@ -17,6 +17,7 @@ mod intake;
 mod keys;
 mod log;
 mod model;
+mod netting;
 mod packaging;
 mod postgres;
 mod reporting;

@@ -92,6 +92,7 @@ impl Model {
                 signer: open.signer,
                 reason: Reason::Worth,
                 failures: 0,
+                debt: None,
             })
             .collect();
         let attempt = Attempt {

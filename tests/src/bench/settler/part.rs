@@ -151,6 +151,7 @@ fn plan_once(lanes: u32) -> Result<Planned> {
         age_max_s: 7 * 86_400,
         thaw_margin_s: 12 * 3_600,
         exposure_max: None,
+        cover_debts: true,
         rows_max: 250,
     };
     let market = Market { fee_per_gas: 1_000_000_000, above_cap: false };
@@ -180,6 +181,8 @@ fn open_voucher(index: u32) -> Result<OpenVoucher> {
         closing_claimed_at: 0,
         failures: 0,
         exposed: false,
+        set_off: None,
+        backs: false,
         view,
     })
 }
