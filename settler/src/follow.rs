@@ -1,7 +1,7 @@
 //! What became of a transaction, and what is due: wait, send again, bid more, cancel, or end it. Receipts and used
 //! nonces are what enough endpoints agree on; while they do not, nothing is done.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use alloy::primitives::Address;
 use alloy::sol_types::SolEvent;
@@ -195,15 +195,18 @@ impl Sender {
         Ok(moved)
     }
 
-    /// What each row moved, and what its lane has paid now, from the escrow.
+    /// What each row moved, and what its lane has paid now, from the escrow. What a row has left meanwhile, as a charge
+    /// does that was confirmed before a reorganisation, it moved all the same.
     async fn payments(
         &self,
         live: &LiveTransaction,
         moved: &HashMap<(Address, Address), Amount>,
         moment: &Moment,
     ) -> Result<Payments, SendError> {
-        let lanes: Vec<(Address, Address)> =
-            self.store.rows_of(live.id).await?.into_iter().map(|row| (row.payer, live.payee)).collect();
+        let rows = self.store.rows_of(live.id).await?.into_iter().map(|row| row.payer);
+        let others = moved.keys().filter(|(payee, _)| *payee == live.payee).map(|(_, payer)| *payer);
+        let payers: BTreeSet<Address> = rows.chain(others).collect();
+        let lanes: Vec<(Address, Address)> = payers.into_iter().map(|payer| (payer, live.payee)).collect();
         let paid = self.chain.lanes_paid(moment.head.id(), &lanes).await?;
         Ok(lanes
             .into_iter()

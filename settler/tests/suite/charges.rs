@@ -6,6 +6,7 @@ use alloy::signers::local::PrivateKeySigner;
 use minus_bindings::SignedCharge;
 use minus_settler::api::{IntakeAnswer, IntakeResult};
 use minus_settler::check::Refusal;
+use minus_settler::store::TransactionState;
 use serde_json::json;
 
 use super::world::{COIN, Settler, World, tokens, until};
@@ -97,6 +98,31 @@ async fn charges_as_it_accrues_and_the_next_voucher_pays_the_rest() {
     settler.claim_now().await;
     assert_eq!(world.paid(&payer).await, tokens("4"));
     assert_eq!(world.earned().await, tokens("5"), "4 of this payer and 1 of the other: nothing twice");
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_that_a_reorganisation_undid_and_brought_back_counts_what_it_moved() {
+    let world = World::new().await;
+    let payer = world.payer("10").await;
+    world.give_mandate(&payer).await;
+    let settler = world.settler().await;
+    world.anvil.warp(DAY).await;
+    hand_in(&settler, &world, &[world.charge(&payer, "0.5", &world.operator)]).await;
+    settler.ask().await;
+    let line = async || settler.status().await.transactions.into_iter().next();
+    let confirmed = async || line().await.filter(|line| line.state == TransactionState::Confirmed);
+    let first = until("it is charged", confirmed).await;
+    assert_eq!(first.paid, tokens("0.5"));
+
+    world.anvil.reorg(1).await;
+    world.anvil.mine(1).await;
+    let metrics = async || settler.get("metrics").await.text().await.unwrap();
+    until("it was seen to be gone", async || metrics().await.contains("settler_reorganisations_total 1").then_some(()))
+        .await;
+    let again = until("it is charged again", confirmed).await;
+    assert_eq!((again.hash, again.paid), (first.hash, tokens("0.5")));
+    assert_eq!(world.paid(&payer).await, tokens("0.5"));
     settler.end().await;
 }
 
