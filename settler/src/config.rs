@@ -15,6 +15,7 @@ use crate::chunks::ROWS_OF_A_TRANSACTION_MAX;
 use crate::fees::FeePolicy;
 use crate::pace::WATCH_BLOCKS;
 use crate::plan::Policy;
+use crate::retention::{RETENTION_DEFAULT, RETENTION_MIN};
 
 const WEI_PER_GWEI: u128 = 1_000_000_000;
 /// Each look asks for the balance and the nonce of all of them.
@@ -77,6 +78,9 @@ pub struct Config {
     pub lane_refresh: Duration,
     /// Lanes to keep at most.
     pub lanes_max: u64,
+    /// How long finished history is kept in the log; zero is for ever.
+    #[serde(with = "humantime_serde")]
+    pub retention: Duration,
     /// Names, besides addresses and `localhost`, that the operator's port may be called by.
     pub admin_hosts: Vec<String>,
     /// A block explorer; the operator's page links each claim to `tx/{hash}` there.
@@ -110,6 +114,7 @@ impl Default for Config {
             poll_interval: Duration::from_secs(2),
             lane_refresh: Duration::from_secs(30),
             lanes_max: 1_000_000,
+            retention: RETENTION_DEFAULT,
             admin_hosts: Vec::new(),
             explorer_url: None,
         }
@@ -174,6 +179,7 @@ const FIELDS: &[&str] = &[
     "poll_interval",
     "lane_refresh",
     "lanes_max",
+    "retention",
     "admin_hosts",
     "explorer_url",
 ];
@@ -213,6 +219,12 @@ impl Config {
         let rows_max = ROWS_OF_A_TRANSACTION_MAX;
         if self.rows_per_batch == 0 || self.rows_per_batch > rows_max {
             return Err(value("rows_per_batch", format!("between 1 and {rows_max}, which fit one transaction")));
+        }
+        if !self.retention.is_zero() && self.retention < RETENTION_MIN {
+            return Err(value(
+                "retention",
+                format!("at least {}days, or 0s for ever", RETENTION_MIN.as_secs() / 86_400),
+            ));
         }
         if self.confirmations == 0 || self.confirmations > WATCH_BLOCKS {
             return Err(value("confirmations", format!("between 1 and {WATCH_BLOCKS}")));

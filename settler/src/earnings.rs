@@ -4,7 +4,7 @@
 use minus_bindings::Amount;
 
 use crate::reports::{Earnings, EarningsStep, Range};
-use crate::store::{Earning, Store, StoreError};
+use crate::store::{self, Earning, Store, StoreError};
 
 const HOUR_S: u64 = 3_600;
 const DAY_S: u64 = 24 * HOUR_S;
@@ -18,16 +18,31 @@ const READ_ROWS: u32 = 1_000;
 /// # Errors
 /// When the database fails.
 pub async fn read(store: &Store, range: Range, now: u64) -> Result<Earnings, StoreError> {
-    let since = start(range, now);
     let mut earnings = Vec::new();
+    let Some(since) = start(range, now) else {
+        // From the sums by day: transactions that were removed from the log count as well.
+        earnings.extend(store.earnings(0, u64::MAX).await?.into_iter().map(of_a_day));
+        return Ok(add_up(range, &earnings, now));
+    };
     let mut after = 0;
     loop {
-        let rows = store.earnings_after(since.unwrap_or(0), after, READ_ROWS).await?;
+        let rows = store.earnings_after(since, after, READ_ROWS).await?;
         let Some((last, _)) = rows.last() else { break };
         after = *last;
         earnings.extend(rows.into_iter().map(|(_, earning)| earning));
     }
     Ok(add_up(range, &earnings, now))
+}
+
+fn of_a_day(day: store::Earnings) -> Earning {
+    Earning {
+        at: day.day.saturating_mul(DAY_S),
+        paid: day.moved,
+        vouchers: day.moved_rows,
+        gas_used: day.gas_used,
+        fee_wei: day.fee_wei,
+        claims: day.transactions,
+    }
 }
 
 /// Where a stretch begins, if not with the first claim. Steps begin at whole hours and days of UTC, so that the same
@@ -68,7 +83,7 @@ pub fn add_up(range: Range, earnings: &[Earning], now: u64) -> Earnings {
         let step = usize::try_from(since / step_s).ok().and_then(|step| steps.get_mut(step));
         if let Some(step) = step {
             step.paid = step.paid.checked_add(earning.paid).unwrap_or(Amount::MAX);
-            step.claims += u64::from(earning.succeeded);
+            step.claims += earning.claims;
             step.vouchers += earning.vouchers;
             step.gas_used += earning.gas_used;
             step.fee_wei = step.fee_wei.saturating_add(earning.fee_wei);
@@ -87,7 +102,7 @@ mod tests {
 
     fn earning(at: u64, units: u128) -> Earning {
         let paid = Amount::from_base_units(units).unwrap();
-        Earning { at, paid, vouchers: 2, gas_used: 50_000, fee_wei: u128::from(u64::MAX), succeeded: true }
+        Earning { at, paid, vouchers: 2, gas_used: 50_000, fee_wei: u128::from(u64::MAX), claims: 1 }
     }
 
     #[test]
@@ -122,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_reverted_claim_costs_and_is_none() {
-        let reverted = Earning { succeeded: false, ..earning(NOW, 0) };
+        let reverted = Earning { claims: 0, ..earning(NOW, 0) };
         let given = add_up(Range::All, &[reverted], NOW);
 
         assert_eq!((given.steps.len(), given.steps[0].claims, given.steps[0].gas_used), (1, 0, 50_000));

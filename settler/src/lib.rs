@@ -48,6 +48,7 @@ pub mod pace;
 pub mod plan;
 mod recent;
 pub mod reports;
+pub mod retention;
 pub mod sender;
 pub mod settling;
 pub mod simulate;
@@ -209,6 +210,13 @@ pub async fn spawn_with_keys(config: Config, keys: Vec<PrivateKeySigner>) -> Res
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
+    if !config.retention.is_zero() {
+        let swept = retention::run(store.clone(), config.retention, stop.clone());
+        tasks.spawn(async move {
+            swept.await;
+            Ok(())
+        });
+    }
     let ended = stop.clone();
     tasks.spawn(async move {
         engine.run(ended).await;

@@ -13,6 +13,7 @@
 //! - `plans`: storing signed transactions before they are sent; [`transactions`]: how far each has come
 //! - [`endings`]: what the end of a transaction does to its vouchers
 //! - [`earnings`]: what was earned and what it cost, by day
+//! - [`prune`]: forgetting what is long over
 //! - [`requests`]: the operator's "claim now"
 //! - [`report`]: what `status` and the metrics show; [`report_lanes`], [`report_claims`]: what the page lists
 
@@ -28,6 +29,7 @@ pub mod lanes;
 pub mod netted;
 pub mod open;
 mod plans;
+pub mod prune;
 mod recorder;
 pub mod report;
 pub mod report_claims;
@@ -45,6 +47,7 @@ pub use intake::{CheckedVoucher, Recording};
 pub use lanes::{LaneView, OpenVoucher};
 pub use netted::Netted;
 pub use open::{Store, StoreError};
+pub use prune::Sweep;
 pub use report_claims::{ClaimFilter, Earning};
 pub use report_lanes::Best;
 pub use state::{Hold, Reason, TransactionState, VoucherState};

@@ -16,21 +16,21 @@ pub struct ClaimFilter {
     pub since: u64,
 }
 
-/// What one transaction that was mined brought and cost.
+/// What mined transactions brought and cost: one of them, or those of a day.
 #[derive(Debug, Clone, Copy)]
 pub struct Earning {
     /// When it was stored, unix seconds: the chain mines it moments later, and a block's time is its builder's word.
     pub at: u64,
-    /// What it moved.
+    /// What was moved.
     pub paid: Amount,
-    /// How many vouchers.
+    /// By how many vouchers.
     pub vouchers: u64,
-    /// Gas it used.
+    /// Gas that was used.
     pub gas_used: u64,
     /// What that cost, wei.
     pub fee_wei: u128,
-    /// Did it succeed?
-    pub succeeded: bool,
+    /// How many transactions succeeded; of a day, how many were mined.
+    pub claims: u64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -139,7 +139,7 @@ impl Store {
                     vouchers: claim.vouchers,
                     gas_used: claim.gas_used.unwrap_or(0),
                     fee_wei: claim.fee_wei.as_deref().map(codec::wei).transpose()?.unwrap_or(0),
-                    succeeded: claim.state == TransactionState::Confirmed,
+                    claims: u64::from(claim.state == TransactionState::Confirmed),
                 };
                 Ok((claim.id, earning))
             })

@@ -196,3 +196,22 @@ async fn keeps_the_best_of_many_at_once() {
     assert_eq!(settler.status().await.lanes[0].cumulative, tokens("0.000024"));
     settler.end().await;
 }
+
+/// What the chain showed of a lane lately stands for it when a voucher comes, and never in place of what is known better.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_was_read_lately_is_not_believed_over_the_log() {
+    let world = World::new().await;
+    let mut config = world.config();
+    config.lane_refresh = std::time::Duration::from_secs(3_600);
+    let settler = world.settler_with(config).await;
+    let payer = world.payer("10").await;
+    settler.record(world.voucher(&payer, "1")).await;
+    settler.claim_now().await;
+    assert_eq!(world.paid(&payer).await, tokens("1"));
+
+    settler.record(world.voucher(&payer, "3")).await;
+    assert_eq!(settler.status().await.lanes[0].paid, tokens("1"), "not what was seen before the claim");
+    settler.claim_now().await;
+    assert_eq!(world.paid(&payer).await, tokens("3"));
+    settler.end().await;
+}

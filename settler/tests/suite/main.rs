@@ -11,6 +11,7 @@ mod databases;
 mod debts;
 mod deploy;
 mod deploy_with_forge;
+mod disk_full;
 mod endpoints;
 mod faults;
 mod intake;

@@ -13,7 +13,8 @@ use minus_bindings::{Amount, SignedVoucher};
 use minus_settler::api::LaneLine;
 use minus_settler::store::endings::{Failure, Payments, Receipt};
 use minus_settler::store::{
-    Attempt, CheckedVoucher, Instrument, LaneView, NewTransaction, PlannedRow, Reason, Recording, Store, VoucherState,
+    Attempt, CheckedVoucher, Instrument, LaneView, NewTransaction, PlannedRow, Reason, Recording, Store, Sweep,
+    VoucherState,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -24,6 +25,10 @@ const PAYEE: Address = Address::repeat_byte(0xaa);
 const GAS_KEY: Address = Address::repeat_byte(0x99);
 const LANES: u8 = 3;
 const STEPS: usize = 250;
+/// Blocks from one step to the next: a claim is final some forty steps after it.
+const STEP_BLOCKS: u64 = 100;
+/// No reorganisation is deeper.
+const FINAL_BLOCKS: u64 = 4_096;
 
 fn units(units: u64) -> Amount {
     Amount::from_base_units(u128::from(units)).unwrap()
@@ -35,6 +40,8 @@ struct Sent {
     rows: Vec<(Address, u64)>,
     /// What each payer paid in it, if it is in a block.
     moved: Option<BTreeMap<Address, u64>>,
+    /// The block that it is in.
+    block: u64,
     live: bool,
 }
 
@@ -47,16 +54,19 @@ struct Model {
     /// Those in a block, in the chain's order.
     mined: Vec<usize>,
     time: u64,
+    /// Rows that were removed.
+    pruned: u64,
 }
 
 impl Model {
     async fn step(&mut self) {
         self.time += 1;
-        match self.random.random_range(0..10) {
+        match self.random.random_range(0..11) {
             0..=3 => self.hand_in().await,
             4 | 5 => self.plan().await,
             6 | 7 => self.confirm().await,
             8 => self.fail().await,
+            9 => self.prune().await,
             _ => self.reorganise().await,
         }
         self.check().await;
@@ -117,7 +127,7 @@ impl Model {
             .iter()
             .map(|row| (row.voucher.payer, u64::try_from(row.voucher.cumulative.base_units()).unwrap()))
             .collect();
-        self.sent.push(Sent { id, rows, moved: None, live: true });
+        self.sent.push(Sent { id, rows, moved: None, block: 0, live: true });
     }
 
     fn any_live(&mut self) -> Option<usize> {
@@ -125,9 +135,13 @@ impl Model {
         if live.is_empty() { None } else { Some(live[self.random.random_range(0..live.len())]) }
     }
 
+    fn block(&self) -> u64 {
+        self.time * STEP_BLOCKS
+    }
+
     fn receipt(&self) -> Receipt {
         let block_hash = B256::left_padding_from(&self.time.to_be_bytes());
-        Receipt { hash: block_hash, block: self.time, block_hash, gas_used: 1, fee_wei: 1 }
+        Receipt { hash: block_hash, block: self.block(), block_hash, gas_used: 1, fee_wei: 1 }
     }
 
     /// The chain pays each row's difference, or only a part of it.
@@ -145,8 +159,9 @@ impl Model {
         }
         let receipt = self.receipt();
         self.mined.push(index);
+        let block = self.block();
         let sent = &mut self.sent[index];
-        (sent.moved, sent.live) = (Some(moved), false);
+        (sent.moved, sent.block, sent.live) = (Some(moved), block, false);
         self.store.confirmed(sent.id, &receipt, &payments, self.time).await.unwrap();
     }
 
@@ -164,12 +179,24 @@ impl Model {
     /// The chain undoes its last claim, as a reorganisation undoes its last blocks.
     async fn reorganise(&mut self) {
         let Some(index) = self.mined.pop() else { return };
+        if self.sent[index].block + FINAL_BLOCKS < self.block() {
+            return self.mined.push(index);
+        }
         let sent = &mut self.sent[index];
         for (payer, amount) in sent.moved.take().unwrap_or_default() {
             *self.paid.entry(payer).or_default() -= amount;
         }
         sent.live = true;
         self.store.back_to_planned(sent.id).await.unwrap();
+    }
+
+    /// All that is over goes, whatever its age in seconds.
+    async fn prune(&mut self) {
+        let mut sweep = Sweep::START;
+        while sweep != Sweep::Done {
+            let (next, removed) = self.store.prune(sweep, self.time + 1).await.unwrap();
+            (sweep, self.pruned) = (next, self.pruned + removed);
+        }
     }
 
     async fn check(&self) {
@@ -215,10 +242,12 @@ async fn the_log_agrees_with_the_model_after_every_step() {
                 sent: Vec::new(),
                 mined: Vec::new(),
                 time: 1,
+                pruned: 0,
             };
             for _ in 0..STEPS {
                 model.step().await;
             }
+            assert!(model.pruned > 0, "nothing was ever over");
             model.store.close().await;
         }
     }
