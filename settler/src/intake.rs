@@ -70,7 +70,8 @@ impl ChargeCheck {
 }
 
 impl Intake {
-    /// With room for as many requests as are judged at once. A lane that was read within `lane_refresh` is not read again.
+    /// With room for as many requests as are judged at once. A lane that was read within `lane_refresh`, and a minute, is not
+    /// read again.
     #[must_use]
     pub fn new(sender: Arc<Sender>, payees: Vec<Address>, lanes_max: u64, lane_refresh: Duration) -> Self {
         let domain = Domain::new(&sender.chain.deployment().escrow_domain());

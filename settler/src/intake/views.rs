@@ -12,6 +12,9 @@ use crate::store::LaneView;
 
 /// Lanes to remember at least; at most twice as many, some 60 MB. Those beyond are read for each voucher.
 const LANES_MAX: usize = 1 << 17;
+/// However seldom the operator has lanes read: what a payer did in the meantime, as starting a notice, must be seen long
+/// before a notice ends.
+const AGE_MAX_S: u64 = 60;
 
 /// A lane as the chain showed it.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +33,9 @@ pub(super) struct Views {
 }
 
 impl Views {
-    /// Nothing yet, and nothing ever older than this.
+    /// Nothing yet, and nothing ever older than this, nor than a minute.
     pub(super) fn new(age_max_s: u64) -> Self {
-        Self { age_max_s, seen: Mutex::new(Recent::new(LANES_MAX)) }
+        Self { age_max_s: age_max_s.min(AGE_MAX_S), seen: Mutex::new(Recent::new(LANES_MAX)) }
     }
 
     /// What is remembered of each lane, in their order. What was seen after `now` was seen by a clock that was wrong.
@@ -68,5 +71,6 @@ mod tests {
         assert!(!known(lane, 130), "too old");
         assert!(!known(lane, 99), "from the future");
         assert!(!known(LaneQuestion { signer: other, ..lane }, 100), "another signer is another question");
+        assert_eq!(Views::new(3_600).age_max_s, AGE_MAX_S);
     }
 }
