@@ -28,6 +28,8 @@ async fn spends_no_gas_on_an_unfunded_lane_until_it_is_funded() {
     let (other, domain) = (Address::repeat_byte(0x77), world.deployment.escrow_domain());
     let elsewhere = SignedVoucher::sign(payer.address(), other, tokens("1"), &domain, &payer);
     world.escrow().claim(other, row::pack(&[elsewhere])).send().await.unwrap().get_receipt().await.unwrap();
+    // A look that began before would claim what was there then.
+    until("the block is seen", async || (settler.status().await.head >= world.anvil.head().await).then_some(())).await;
 
     let progress = settler.claim_now().await;
     assert_eq!((progress.confirmed, progress.held), (0, 1));
