@@ -1,10 +1,11 @@
-//! The books that arrivals are judged on, in memory: what the tables say of some wallets, accounts and relays, and on top of
-//! it everything that is journaled and not in the tables yet. Only arrivals change them; whatever else changes the tables
-//! ends these books.
+//! Books in memory: what the tables say of some wallets, accounts and relays, and on top of it packets that are not in the
+//! tables yet. There are two: those that arrivals are judged on, with everything that is journaled, and those that are written
+//! into the tables, with what is just being entered. Only arrivals change them; whatever else changes the tables ends both.
 
 use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::Address;
+use bytes::Bytes;
 use minus_protocol::MeterLine;
 
 use super::{
@@ -15,8 +16,8 @@ use super::{
     lines::{self, Book},
 };
 
-/// Wallets that are remembered beyond one batch: some MiB.
-const WALLETS_MAX: usize = 1 << 14;
+/// Wallets that are remembered beyond what is not in the tables: with their accounts some 30 MiB.
+const WALLETS_MAX: usize = 1 << 17;
 
 #[derive(Debug, Default)]
 pub(super) struct Books {
@@ -24,8 +25,6 @@ pub(super) struct Books {
     accounts: HashMap<Address, Account>,
     /// By relay operator.
     owed: HashMap<Address, Vec<MeterLine>>,
-    /// The ids of what is not in the tables yet.
-    pending: HashSet<B256>,
 }
 
 impl Books {
@@ -59,16 +58,8 @@ impl Books {
         Ok(())
     }
 
-    /// Judges a packet and, if it is let in, enters it. `seen` are ids that the tables have. An error changes nothing.
-    pub(super) fn judge(
-        &mut self,
-        arrival: &Arrival,
-        seen: &HashSet<B256>,
-        kept: &mut Vec<Kept>,
-    ) -> Result<Stored, StoreError> {
-        if seen.contains(&arrival.id) || self.pending.contains(&arrival.id) {
-            return Ok(Stored::Duplicate);
-        }
+    /// Judges a packet that was never stored and, if it is let in, enters it. An error changes nothing.
+    pub(super) fn judge(&mut self, arrival: &Arrival, kept: &mut Vec<Kept>) -> Result<Stored, StoreError> {
         let wallet = self.wallets.get(&arrival.wallet);
         let Some(wallet) = wallet.filter(|wallet| wallet.payer == arrival.payer) else {
             return Ok(Stored::NotEntrusted);
@@ -89,7 +80,8 @@ impl Books {
                 u64::try_from(arrival.packet.len()).map_err(|_| StoreError::Range("packet"))?,
                 arrival.retention_s,
             ),
-            packet: arrival.packet.clone(),
+            // The body may be a few bytes of a large buffer, which it would keep from being used again.
+            packet: Bytes::copy_from_slice(&arrival.packet),
         };
         if !arrival.lane.covers(account.vouchered, &[account.reserved, new.reserve]) {
             return Ok(Stored::Spent);
@@ -125,16 +117,23 @@ impl Books {
         account.reserved = reserved;
         account.stored_bytes = stored_bytes;
         wallet.last_seq = kept.seq;
-        self.pending.insert(kept.id);
         Ok(())
     }
 
-    /// Everything entered is in the tables now.
-    pub(super) fn applied(&mut self) {
-        self.pending.clear();
-        if self.wallets.len() > WALLETS_MAX {
-            *self = Self::default();
+    /// Forgets some of what the tables say, if it is much: all but the parties to packets that are not in the tables.
+    pub(super) fn forget_all_but(&mut self, pending: impl Iterator<Item = Parties>) {
+        if self.wallets.len() <= WALLETS_MAX {
+            return;
         }
+        let (mut wallets, mut payers, mut operators) = (HashSet::new(), HashSet::new(), HashSet::new());
+        for Parties { wallet, payer, creditor } in pending {
+            wallets.insert(wallet);
+            payers.insert(payer);
+            operators.extend(creditor);
+        }
+        self.wallets.retain(|wallet, _| wallets.contains(wallet));
+        self.accounts.retain(|payer, _| payers.contains(payer));
+        self.owed.retain(|operator, _| operators.contains(operator));
     }
 
     /// The number of a wallet's last packet.

@@ -16,8 +16,8 @@ const GAPS_KEPT: i64 = 256;
 /// For PostgreSQL: packets are ciphertext, which nothing compresses; a twentieth of dead rows is worth a visit.
 pub(super) const POSTGRES_TABLES: &str = "alter table packets alter column packet set storage external;
     alter table packets set (autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);
-    alter table journal alter column batch set storage external;
-    alter table journal set (autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);";
+    alter table journaled alter column batch set storage external;
+    alter table journaled set (autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);";
 
 /// One step. Whether there is more to do.
 pub(super) async fn step(connection: &mut Connection, kind: Kind) -> Result<bool, StoreError> {

@@ -263,7 +263,7 @@ pub(super) async fn wallets(
         LazyLock::new(|| Rows::new("select wallet, payer, last_seq from wallets where wallet in (", 1, ")"));
     let of: Vec<_> = of.iter().collect();
     let mut wallets = HashMap::with_capacity(of.len());
-    for (text, group) in SELECT.cover(&of) {
+    for (text, group) in SELECT.cover(connection.backend_name(), &of) {
         let query = group.fold(sqlx::query_as(text), |query, wallet| query.bind(wallet.to_vec()));
         let rows: Vec<(Vec<u8>, Vec<u8>, i64)> = query.fetch_all(&mut *connection).await?;
         for (wallet, payer, last_seq) in rows {
@@ -285,7 +285,7 @@ pub(super) async fn accounts_of(
     });
     let payers: Vec<_> = payers.iter().collect();
     let mut accounts = HashMap::with_capacity(payers.len());
-    for (text, group) in SELECT.cover(&payers) {
+    for (text, group) in SELECT.cover(connection.backend_name(), &payers) {
         let query = group.fold(sqlx::query_as(text), |query, payer| query.bind(payer.to_vec()));
         let rows: Vec<AccountRow> = query.fetch_all(&mut *connection).await?;
         for row in rows {
@@ -303,7 +303,7 @@ pub(super) async fn save_accounts(connection: &mut Connection, accounts: &[&Acco
         let after = ") as new where accounts.payer = new.column1";
         Rows::new(&format!("update accounts set {set} from (values"), 4, after)
     });
-    for (text, group) in UPDATE.cover(accounts) {
+    for (text, group) in UPDATE.cover(connection.backend_name(), accounts) {
         let mut query = sqlx::query(text);
         for account in group {
             query = query
@@ -323,7 +323,7 @@ pub(super) async fn save_last_seqs(connection: &mut Connection, wallets: &[(Addr
         let after = ") as new where wallets.wallet = new.column1";
         Rows::new("update wallets set last_seq = new.column2 from (values", 2, after)
     });
-    for (text, group) in UPDATE.cover(wallets) {
+    for (text, group) in UPDATE.cover(connection.backend_name(), wallets) {
         let mut query = sqlx::query(text);
         for (wallet, last_seq) in group {
             query = query.bind(wallet.to_vec()).bind(integer(*last_seq)?);

@@ -1,7 +1,10 @@
 //! Opens the database: an SQLite file, or PostgreSQL by URL. Both are told to let no commit return before it would
 //! survive a power cut (law 8), and one process at a time works on either.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sqlx::{
     AnyConnection, AnyPool, ConnectOptions, Executor,
@@ -18,11 +21,16 @@ const READERS_MAX: u32 = 8;
 const READER_WAIT: Duration = Duration::from_secs(5);
 /// Names the advisory lock that one node holds on its PostgreSQL database: "minusnod" in ASCII.
 const ADVISORY_LOCK: i64 = 0x6d69_6e75_736e_6f64;
+/// The same for its journal, which has a session of its own: "minusjou". Or a node whose other session is lost would go on
+/// journaling beside the next one.
+const JOURNAL_LOCK: i64 = 0x6d69_6e75_736a_6f75;
 
 /// The writer's settings in SQLite. `auto_vacuum` comes first: it is fixed by the first page written.
 /// - `synchronous = full`: a commit is on the disk before it returns.
-/// - `cache_size`: 64 MiB. Ids of packets land on random pages, which should be found in memory.
-/// - `busy_timeout`: a checkpoint that is to cut the log waits so long for readers; arrivals wait with it.
+/// - `cache_size`: 64 MiB. Packets' places in the index, accounts and wallets are on random pages, which should be found in
+///   memory.
+/// - `busy_timeout`: who was killed in the middle of a step may hold the lock for a moment still, and a checkpoint that is to
+///   cut the log waits for readers.
 /// - `wal_autocheckpoint`: every 32 MiB of log. A page that many commits change is copied into the file once, and at the
 ///   default of 4 MiB a busy node would spend half of its writes on copying.
 /// - `journal_size_limit`: after a checkpoint the log is cut back to 64 MiB, which a busy second may fill.
@@ -30,7 +38,7 @@ const SQLITE_WRITER: &str = "pragma auto_vacuum = incremental;
     pragma journal_mode = wal;
     pragma synchronous = full;
     pragma foreign_keys = on;
-    pragma busy_timeout = 100;
+    pragma busy_timeout = 1000;
     pragma cache_size = -65536;
     pragma wal_autocheckpoint = 8192;
     pragma journal_size_limit = 67108864;";
@@ -52,6 +60,7 @@ pub(super) enum Kind {
 #[derive(Clone)]
 pub(super) struct Database {
     kind: Kind,
+    folder: PathBuf,
     writing: AnyConnectOptions,
     reading: AnyConnectOptions,
 }
@@ -60,40 +69,56 @@ impl Database {
     /// The database at `url`, or the file in `folder`.
     pub(super) fn at(folder: &Path, url: Option<&DatabaseUrl>) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
+        let folder = std::path::absolute(folder).map_err(sqlx::Error::Io)?;
         if let Some(url) = url {
             let options = AnyConnectOptions::from_url(url.reveal())?;
-            return Ok(Self { kind: Kind::Postgres, writing: options.clone(), reading: options });
+            return Ok(Self { kind: Kind::Postgres, folder, writing: options.clone(), reading: options });
         }
         let no_url = || sqlx::Error::Configuration("data_dir cannot be written as a URL".into());
-        let file = std::path::absolute(folder).map_err(sqlx::Error::Io)?.join("node.sqlite");
+        let file = folder.join("node.sqlite");
         let file = url::Url::from_file_path(file).map_err(|()| no_url())?;
         let options = |mode| format!("sqlite://{}?mode={mode}", file.path()).parse::<AnyConnectOptions>();
-        Ok(Self { kind: Kind::Sqlite, writing: options("rwc")?, reading: options("ro")? })
+        Ok(Self { kind: Kind::Sqlite, folder, writing: options("rwc")?, reading: options("ro")? })
     }
 
     pub(super) const fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The connection of the one that writes.
+    /// Where the node's files are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The connection that writes the tables.
     pub(super) async fn writer(&self) -> Result<AnyConnection, StoreError> {
-        let mut connection = self.writing.connect().await?;
         match self.kind {
             Kind::Sqlite => {
+                let mut connection = self.writing.connect().await?;
                 connection.execute(SQLITE_WRITER).await?;
+                Ok(connection)
             }
-            Kind::Postgres => {
-                connection.execute(POSTGRES_WRITER).await?;
-                let alone: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
-                    .bind(ADVISORY_LOCK)
-                    .fetch_one(&mut connection)
-                    .await?;
-                if !alone {
-                    return Err(StoreError::Taken);
-                }
-            }
+            Kind::Postgres => self.session(ADVISORY_LOCK).await,
         }
-        Ok(connection)
+    }
+
+    /// The connection that writes the journal, where that is a table.
+    pub(super) async fn journal(&self) -> Result<AnyConnection, StoreError> {
+        self.session(JOURNAL_LOCK).await
+    }
+
+    /// A session of PostgreSQL that writes, and is the only one of its kind.
+    async fn session(&self, lock: i64) -> Result<AnyConnection, StoreError> {
+        let mut connection = self.writing.connect().await?;
+        connection.execute(POSTGRES_WRITER).await?;
+        let alone: bool =
+            sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(lock).fetch_one(&mut connection).await?;
+        if alone { Ok(connection) } else { Err(StoreError::Taken) }
+    }
+
+    /// A connection that reads what is committed, for the one that judges arrivals.
+    pub(super) async fn reader(&self) -> Result<AnyConnection, StoreError> {
+        Ok(self.reading.connect().await?)
     }
 
     /// Connections for reading only.

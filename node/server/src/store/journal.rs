@@ -1,5 +1,6 @@
-//! The journal: packets that were let in together are one row, so one statement makes them durable. A row is read only
-//! after a crash or a failure.
+//! The journal: packets that were let in together are one record, so that one small write makes them durable. Beside SQLite
+//! it is in files of its own (`segments`), in PostgreSQL a table with a connection of its own: neither waits for the tables.
+//! Records are read only after a crash or a failure.
 //!
 //! ```text
 //! form 1 | for each packet:                                                               integers big-endian
@@ -13,8 +14,16 @@ use alloy::primitives::{Address, B256};
 use bytes::Bytes;
 use minus_bindings::Amount;
 use minus_protocol::Tariff;
+use sqlx::Connection as _;
 
-use super::{Connection, StoreError, arrivals::Kept, packets::Relay};
+use super::{
+    Connection, StoreError,
+    arrivals::Kept,
+    convert::{integer, unsigned},
+    database::{Database, Kind},
+    packets::Relay,
+    segments::{HEADER_BYTES, Segments},
+};
 
 /// Another form is not guessed at.
 const FORM: u8 = 1;
@@ -26,37 +35,126 @@ const OWED: u8 = 2;
 
 const BAD: StoreError = StoreError::Corrupt("journal");
 
-/// Makes packets durable, in a transaction of its own.
-pub(super) async fn append(connection: &mut Connection, number: i32, kept: &[Kept]) -> Result<(), StoreError> {
-    sqlx::query("insert into journal values ($1, $2)").bind(number).bind(encode(kept)?).execute(connection).await?;
+/// Where it is.
+#[derive(Debug)]
+enum Place {
+    /// None while they are written, and if that never came back.
+    Files(Option<Segments>),
+    Table(Connection),
+}
+
+/// The open journal.
+#[derive(Debug)]
+pub(super) struct Journal {
+    place: Place,
+    /// Number of the last record.
+    last: u64,
+    /// Up to here everything is in the tables.
+    applied: u64,
+}
+
+impl Journal {
+    /// Opens it; not to be written before it was read. `store` is the database's name.
+    pub(super) async fn open(database: &Database, store: B256) -> Result<Self, StoreError> {
+        let place = match database.kind() {
+            Kind::Sqlite => Place::Files(Some(Segments::open(database.folder(), store)?)),
+            Kind::Postgres => Place::Table(database.journal().await?),
+        };
+        Ok(Self { place, last: 0, applied: 0 })
+    }
+
+    /// What is journaled beyond `through`: the number of the last record, and the packets in order. `tables` is the connection
+    /// to the tables, among which the older records are.
+    pub(super) async fn read(&mut self, tables: &mut Connection, through: u64) -> Result<(u64, Vec<Kept>), StoreError> {
+        let rows: Vec<(i64, Vec<u8>)> =
+            sqlx::query_as("select number, batch from journaled where number > $1 order by number")
+                .bind(integer(through)?)
+                .fetch_all(tables)
+                .await?;
+        let (mut last, mut kept) = (through, Vec::new());
+        for (number, batch) in rows {
+            last += 1;
+            if unsigned(number)? != last {
+                return Err(BAD);
+            }
+            decode(batch.into(), &mut kept)?;
+        }
+        if let Place::Files(segments) = &mut self.place {
+            let segments = segments.as_mut().ok_or(StoreError::NotCommitted)?;
+            for (number, batch) in segments.read(last)? {
+                last = number;
+                decode(batch, &mut kept)?;
+            }
+        }
+        (self.last, self.applied) = (last, through);
+        Ok((last, kept))
+    }
+
+    /// Makes packets durable. The number of their record.
+    pub(super) async fn append(&mut self, kept: &[Kept]) -> Result<u64, StoreError> {
+        let number = self.last + 1;
+        match &mut self.place {
+            Place::Files(place) => {
+                let record = encode(kept, HEADER_BYTES)?;
+                let mut segments = place.take().ok_or(StoreError::NotCommitted)?;
+                let applied = self.applied;
+                let writing = tokio::task::spawn_blocking(move || {
+                    let written = segments.append(number, record, applied);
+                    (segments, written)
+                });
+                let (segments, written) = writing.await.map_err(|_| StoreError::NotCommitted)?;
+                *place = Some(segments);
+                written?;
+            }
+            Place::Table(connection) => {
+                sqlx::query("insert into journaled values ($1, $2)")
+                    .bind(integer(number)?)
+                    .bind(encode(kept, 0)?)
+                    .execute(connection)
+                    .await?;
+            }
+        }
+        self.last = number;
+        Ok(number)
+    }
+
+    /// Whether it can still be written: not once a write never came back.
+    pub(super) const fn is_open(&self) -> bool {
+        !matches!(self.place, Place::Files(None))
+    }
+
+    /// Whether what it is in still answers.
+    pub(super) async fn answers(&mut self) -> bool {
+        match &mut self.place {
+            Place::Files(segments) => segments.is_some(),
+            Place::Table(connection) => connection.ping().await.is_ok(),
+        }
+    }
+
+    pub(super) async fn close(self) -> Result<(), StoreError> {
+        match self.place {
+            Place::Files(_) => Ok(()),
+            Place::Table(connection) => Ok(connection.close().await?),
+        }
+    }
+
+    /// Records up to this one are in the tables: they are not needed any more.
+    pub(super) const fn applied(&mut self, through: u64) {
+        self.applied = through;
+    }
+}
+
+/// Deletes the rows of records that the same transaction enters into the tables.
+pub(super) async fn clear(connection: &mut Connection, through: u64) -> Result<(), StoreError> {
+    sqlx::query("delete from journaled where number <= $1").bind(integer(through)?).execute(connection).await?;
     Ok(())
 }
 
-/// Every row, in order: how many there are, and their packets.
-pub(super) async fn read(connection: &mut Connection) -> Result<(i32, Vec<Kept>), StoreError> {
-    let rows: Vec<(i32, Vec<u8>)> =
-        sqlx::query_as("select number, batch from journal order by number").fetch_all(connection).await?;
-    let mut kept = Vec::new();
-    let mut last = 0;
-    for (number, batch) in rows {
-        last += 1;
-        if number != last {
-            return Err(BAD);
-        }
-        decode(batch.into(), &mut kept)?;
-    }
-    Ok((last, kept))
-}
-
-/// Deletes the rows, of which there are so many: their packets are in the tables when this is committed.
-pub(super) async fn clear(connection: &mut Connection, rows: i32) -> Result<(), StoreError> {
-    let done = sqlx::query("delete from journal").execute(connection).await?;
-    if i32::try_from(done.rows_affected()) == Ok(rows) { Ok(()) } else { Err(BAD) }
-}
-
-fn encode(kept: &[Kept]) -> Result<Vec<u8>, StoreError> {
+/// The batch, behind so much room.
+pub(super) fn encode(kept: &[Kept], room: usize) -> Result<Vec<u8>, StoreError> {
     let packets: usize = kept.iter().map(|kept| kept.packet.len()).sum();
-    let mut batch = Vec::with_capacity(1 + kept.len() * ENTRY_BYTES + packets);
+    let mut batch = Vec::with_capacity(room + 1 + kept.len() * ENTRY_BYTES + packets);
+    batch.resize(room, 0);
     batch.push(FORM);
     for kept in kept {
         let length = u32::try_from(kept.packet.len()).map_err(|_| StoreError::Range("packet"))?;
@@ -118,7 +216,8 @@ fn entry(batch: &mut Bytes) -> Result<Kept, StoreError> {
         tariff_version,
         tariff,
         reserve,
-        packet: batch.split_to(length),
+        // Or each packet would hold on to the whole record.
+        packet: Bytes::copy_from_slice(&batch.split_to(length)),
     })
 }
 
@@ -152,7 +251,7 @@ mod tests {
     fn what_is_journaled_is_read_back() {
         let relay = Relay { node: Address::repeat_byte(4), operator: Address::repeat_byte(5) };
         let batch = [kept(1, None, false, 0), kept(2, Some(relay), true, 1_000), kept(3, Some(relay), false, 1)];
-        let bytes = encode(&batch).expect("short");
+        let bytes = encode(&batch, 0).expect("short");
         assert_eq!(bytes.len(), 1 + 3 * ENTRY_BYTES + 1_001);
         let mut back = Vec::new();
         decode(bytes.into(), &mut back).expect("whole");
@@ -161,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_or_of_another_form_is_refused() {
-        let bytes = Bytes::from(encode(&[kept(1, None, false, 10), kept(2, None, false, 10)]).expect("short"));
+        let bytes = Bytes::from(encode(&[kept(1, None, false, 10), kept(2, None, false, 10)], 0).expect("short"));
         let whole = [1, 1 + ENTRY_BYTES + 10, bytes.len()];
         for length in 0..=bytes.len() {
             let read = decode(bytes.slice(..length), &mut Vec::new());

@@ -1,69 +1,113 @@
-//! What the writer does to the database. Packets that are let in are first journaled, in one small write, and answered; then
-//! applied: entered into the tables, many at once, and deleted from the journal in the same transaction. Closures run in
-//! that transaction too, after everything was applied, so none of them ever meets a packet that is not in the tables.
+//! Journal and tables together. Packets that are let in are first journaled, in one small write, and answered; steps of the
+//! `tables` enter them meanwhile, many at once. What is let in is decided on books in memory, which cover everything journaled;
+//! a step with closures, which may change anything, has everything that was journaled entered with it, and nothing is decided
+//! while it runs.
 //!
-//! After a failure nobody knows what was committed. Then, as at every start, the journal is read and applied before
-//! anything else.
+//! After a failure nobody knows what was committed. Then, as at every start, memory is forgotten and the journal is entered
+//! before anything else.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
-use alloy::primitives::Address;
-use sqlx::{Connection as _, Executor};
+use alloy::primitives::B256;
+use sqlx::Connection as _;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Connection, StoreError,
     arrivals::{Arrival, Kept, Stored},
     books::{Books, Parties},
-    customers, journal,
-    lines::{self, Book},
-    packets::{self, Relay},
-    peers,
-    transaction::{self, Finish, Work},
+    database::Database,
+    journal::Journal,
+    seen,
+    tables::{self, Order, Stepped, Tables},
 };
 
-/// Packets that are journaled and not applied at most: bounds how long a transaction that applies them holds up arrivals,
-/// and a start after a crash.
-const PENDING_MAX: usize = 4_096;
+/// Packets that are journaled and not in the tables at most: half a second of what a small machine takes in, so that a step
+/// that takes long, as with a checkpoint, holds up nobody; and bounds a start after a crash.
+const PENDING_MAX: usize = 16_384;
 /// Their bytes, which are in memory too.
-const PENDING_BYTES_MAX: usize = 16 << 20;
+const PENDING_BYTES_MAX: usize = 32 << 20;
+/// A step is worth its while from so many packets on: neighbours in the tables share its writes.
+const STEP_PACKETS: usize = 4_096;
+/// Or from so many bytes on.
+const STEP_BYTES: usize = 8 << 20;
 
-/// The writer's connection, and what the tables do not say yet.
-#[derive(Debug)]
+/// Packets that were journaled together.
+#[derive(Clone, Debug)]
+pub(super) struct Batch {
+    /// Of their record.
+    pub(super) number: u64,
+    pub(super) kept: Arc<Vec<Kept>>,
+    since: Instant,
+}
+
+/// A step under way, which ends with this.
+struct Running {
+    step: AbortOnDropHandle<(Tables, Stepped)>,
+    /// How many of the pending batches it enters.
+    batches: usize,
+    /// Whether it may change more than packets do.
+    is_exclusive: bool,
+}
+
+/// The connections of the writer, and what the tables do not say yet.
 pub(super) struct Ledger {
-    connection: Connection,
+    database: Database,
+    reading: Connection,
+    store: B256,
+    /// None while it is opened again.
+    journal: Option<Journal>,
+    /// None while they are stepping.
+    tables: Option<Tables>,
+    running: Option<Running>,
     books: Books,
-    /// Journaled and not applied, in order.
-    pending: Vec<Kept>,
+    /// Ids that are not in the large table: pending ones, and recent ones.
+    young: HashSet<B256>,
+    /// Journaled and not known to be in the tables, in order.
+    pending: VecDeque<Batch>,
+    pending_packets: usize,
     pending_bytes: usize,
-    /// Rows of the journal.
-    rows: i32,
-    /// Versions of the tariff that are in the tables.
-    tariffs: BTreeSet<u32>,
     /// Whether memory and database are known to agree.
     is_sound: bool,
 }
 
 /// What became of some arrivals.
-#[derive(Debug)]
-pub(super) struct Judged<'a> {
+pub(super) struct Judged {
     /// In their order.
     pub(super) outcomes: Vec<Result<Stored, StoreError>>,
     /// Those that were let in; they are durable.
-    pub(super) kept: &'a [Kept],
+    pub(super) kept: Arc<Vec<Kept>>,
 }
 
 impl Ledger {
-    /// Not sound before it was restored.
-    pub(super) fn new(connection: Connection) -> Self {
-        Self {
-            connection,
+    /// Connects. Not sound before it was restored.
+    pub(super) async fn connect(database: &Database) -> Result<Self, StoreError> {
+        let connection = database.writer().await?;
+        Self::with(database, connection).await
+    }
+
+    /// The same with a connection that is there.
+    pub(super) async fn with(database: &Database, mut connection: Connection) -> Result<Self, StoreError> {
+        let store = tables::store(&mut connection).await?;
+        let journal = Journal::open(database, store).await?;
+        Ok(Self {
+            database: database.clone(),
+            reading: database.reader().await?,
+            store,
+            journal: Some(journal),
+            tables: Some(Tables::new(connection, database)),
+            running: None,
             books: Books::default(),
-            pending: Vec::new(),
+            young: HashSet::new(),
+            pending: VecDeque::new(),
+            pending_packets: 0,
             pending_bytes: 0,
-            rows: 0,
-            tariffs: BTreeSet::new(),
             is_sound: false,
-        }
+        })
     }
 
     pub(super) const fn is_sound(&self) -> bool {
@@ -71,132 +115,182 @@ impl Ledger {
     }
 
     /// Whether everything that was let in is in the tables.
-    pub(super) const fn is_applied(&self) -> bool {
+    pub(super) fn is_applied(&self) -> bool {
         self.is_sound && self.pending.is_empty()
     }
 
-    /// Whether no more is to be journaled before what is there was applied.
+    /// Whether no more is to be journaled before a step has ended.
     pub(super) const fn is_full(&self) -> bool {
-        self.pending.len() >= PENDING_MAX || self.pending_bytes >= PENDING_BYTES_MAX
+        self.pending_packets >= PENDING_MAX || self.pending_bytes >= PENDING_BYTES_MAX
     }
 
-    /// For what needs no transaction.
-    pub(super) const fn connection(&mut self) -> &mut Connection {
-        &mut self.connection
+    /// Whether a step is worth its while.
+    pub(super) const fn has_many(&self) -> bool {
+        self.pending_packets >= STEP_PACKETS || self.pending_bytes >= STEP_BYTES
     }
 
-    /// Ends a transaction that failed, if there is one. Whether the database still answers.
-    pub(super) async fn roll_back(&mut self) -> bool {
-        let _ = self.connection.execute("rollback").await;
-        self.connection.ping().await.is_ok()
+    /// Packets that a step would enter now.
+    pub(super) const fn pending(&self) -> usize {
+        self.pending_packets
+    }
+
+    /// Since when the oldest packet waits to be entered.
+    pub(super) fn pending_since(&self) -> Option<Instant> {
+        self.pending.front().map(|batch| batch.since)
+    }
+
+    pub(super) const fn is_stepping(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Whether nothing is to be decided at the moment.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.is_exclusive)
+    }
+
+    /// Runs a statement outside of any transaction. No step may be under way.
+    #[cfg(test)]
+    pub(super) async fn execute(&mut self, statement: String) -> Result<(), StoreError> {
+        self.tables.as_mut().ok_or(StoreError::NotCommitted)?.execute(statement).await
+    }
+
+    /// Whether every connection is still well.
+    pub(super) async fn answers(&mut self) -> bool {
+        let Some(tables) = &mut self.tables else { return false };
+        let journal_answers = match &mut self.journal {
+            Some(journal) => journal.answers().await,
+            None => false,
+        };
+        journal_answers && tables.answers().await && self.reading.ping().await.is_ok()
     }
 
     pub(super) async fn close(self) -> Result<(), StoreError> {
-        Ok(self.connection.close().await?)
+        self.reading.close().await?;
+        if let Some(journal) = self.journal {
+            journal.close().await?;
+        }
+        match self.tables {
+            Some(tables) => tables.close().await,
+            None => Ok(()),
+        }
     }
 
-    /// Forgets what memory holds, and applies what the journal does.
+    /// Forgets what memory holds, and enters what the journal does. No step may be under way.
     pub(super) async fn restore(&mut self) -> Result<(), StoreError> {
         self.is_sound = false;
+        let journal = match &mut self.journal {
+            Some(journal) if journal.is_open() => journal,
+            _ => self.journal.insert(Journal::open(&self.database, self.store).await?),
+        };
+        let tables = self.tables.as_mut().ok_or(StoreError::NotCommitted)?;
+        tables.restore(journal).await?;
         self.books = Books::default();
-        self.tariffs.clear();
-        (self.rows, self.pending) = journal::read(&mut self.connection).await?;
-        self.books.open(&mut self.connection, self.pending.iter().map(Parties::from)).await?;
-        for kept in &self.pending {
-            self.books.enter(kept)?;
-        }
+        self.young = tables.recent().collect();
+        self.pending.clear();
+        (self.pending_packets, self.pending_bytes) = (0, 0);
         self.is_sound = true;
-        if self.rows > 0 {
-            tracing::info!(packets = self.pending.len(), "applying the journal");
-            self.apply(Vec::new(), &mut Vec::new()).await?;
-        }
         Ok(())
     }
 
     /// Lets packets in or refuses them, each on what the ones before it left, as if one after the other was stored. All
-    /// that are let in are durable when this returns.
-    pub(super) async fn journal(&mut self, arrivals: &[Arrival]) -> Result<Judged<'_>, StoreError> {
-        let before = self.pending.len();
+    /// that are let in are durable when this returns. Not while a step is exclusive.
+    pub(super) async fn journal(&mut self, arrivals: &[Arrival]) -> Result<Judged, StoreError> {
         let judged = self.judge(arrivals).await;
         self.is_sound &= judged.is_ok();
-        Ok(Judged { outcomes: judged?, kept: &self.pending[before..] })
+        judged
     }
 
-    async fn judge(&mut self, arrivals: &[Arrival]) -> Result<Vec<Result<Stored, StoreError>>, StoreError> {
-        self.books.open(&mut self.connection, arrivals.iter().map(Parties::from)).await?;
-        let ids: Vec<_> = arrivals.iter().map(|arrival| arrival.id).collect();
-        let seen: HashSet<_> = packets::seen(&mut self.connection, &ids).await?;
-        let before = self.pending.len();
-        let outcomes = arrivals.iter().map(|arrival| self.books.judge(arrival, &seen, &mut self.pending)).collect();
-        let kept = &self.pending[before..];
+    async fn judge(&mut self, arrivals: &[Arrival]) -> Result<Judged, StoreError> {
+        // A step does not touch the rows of parties that no pending packet names, and the others are in the books.
+        self.books.open(&mut self.reading, arrivals.iter().map(Parties::from)).await?;
+        let unknown: Vec<_> = arrivals.iter().map(|arrival| arrival.id).filter(|id| !self.young.contains(id)).collect();
+        let old = seen::entered(&mut self.reading, &unknown).await?;
+        let mut kept = Vec::with_capacity(arrivals.len());
+        let judge = |arrival: &Arrival| {
+            if old.contains(&arrival.id) || self.young.contains(&arrival.id) {
+                return Ok(Stored::Duplicate);
+            }
+            let stored = self.books.judge(arrival, &mut kept)?;
+            if matches!(stored, Stored::New { .. }) {
+                self.young.insert(arrival.id);
+            }
+            Ok(stored)
+        };
+        let outcomes = arrivals.iter().map(judge).collect();
+        let kept = Arc::new(kept);
         if !kept.is_empty() {
-            self.rows += 1;
-            self.pending_bytes += kept.iter().map(|kept| kept.packet.len()).sum::<usize>();
-            journal::append(&mut self.connection, self.rows, kept).await?;
+            self.append(Arc::clone(&kept)).await?;
         }
-        Ok(outcomes)
+        Ok(Judged { outcomes, kept })
     }
 
-    /// Applies everything journaled and then runs `works`, in one transaction. `finishes` are to be told of its end.
-    pub(super) async fn apply(&mut self, works: Vec<Work>, finishes: &mut Vec<Finish>) -> Result<(), StoreError> {
-        let changes_books = !works.is_empty();
-        let committed = self.transact(works, finishes).await;
-        self.is_sound &= committed.is_ok();
-        committed?;
-        self.pending.clear();
-        self.pending_bytes = 0;
-        self.rows = 0;
-        self.books.applied();
+    /// Writes a record of nothing, to learn whether the journal can be written.
+    pub(super) async fn probe(&mut self) -> Result<(), StoreError> {
+        let appended = self.append(Arc::default()).await;
+        self.is_sound &= appended.is_ok();
+        appended
+    }
+
+    async fn append(&mut self, kept: Arc<Vec<Kept>>) -> Result<(), StoreError> {
+        let journal = self.journal.as_mut().ok_or(StoreError::NotCommitted)?;
+        let number = journal.append(&kept).await?;
+        self.pending_packets += kept.len();
+        self.pending_bytes += bytes(&kept);
+        self.pending.push_back(Batch { number, kept, since: Instant::now() });
+        Ok(())
+    }
+
+    /// Begins a step that enters everything pending and does what else is in the order. None may be under way.
+    pub(super) fn begin(&mut self, mut order: Order) -> Result<(), StoreError> {
+        let mut tables = self.tables.take().ok_or(StoreError::NotCommitted)?;
+        order.batches = self.pending.iter().cloned().collect();
+        let (batches, is_exclusive) = (order.batches.len(), !order.works.is_empty());
+        let step = AbortOnDropHandle::new(tokio::spawn(async move {
+            let stepped = tables.step(order).await;
+            (tables, stepped)
+        }));
+        self.running = Some(Running { step, batches, is_exclusive });
+        Ok(())
+    }
+
+    /// Waits for the step under way, for ever if there is none. May be given up and begun again.
+    pub(super) async fn stepped(&mut self) -> Result<Stepped, StoreError> {
+        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let ended = (&mut running.step).await;
+        let (batches, is_exclusive) = (running.batches, running.is_exclusive);
+        self.running = None;
+        let Ok((tables, stepped)) = ended else {
+            self.is_sound = false;
+            return Err(StoreError::NotCommitted);
+        };
+        self.tables = Some(tables);
+        self.is_sound &= stepped.committed.is_ok();
+        if stepped.committed.is_ok() {
+            self.entered(batches, is_exclusive);
+            for id in &stepped.entered {
+                self.young.remove(id);
+            }
+        }
+        Ok(stepped)
+    }
+
+    /// The first pending batches are in the tables.
+    fn entered(&mut self, batches: usize, changes_books: bool) {
+        for batch in self.pending.drain(..batches) {
+            self.pending_packets -= batch.kept.len();
+            self.pending_bytes -= bytes(&batch.kept);
+            if let Some(journal) = &mut self.journal {
+                journal.applied(batch.number);
+            }
+        }
         if changes_books {
             self.books = Books::default();
         }
-        Ok(())
-    }
-
-    async fn transact(&mut self, works: Vec<Work>, finishes: &mut Vec<Finish>) -> Result<(), StoreError> {
-        self.connection.execute("begin").await?;
-        if !self.pending.is_empty() {
-            // First, so that its space is there for what follows.
-            journal::clear(&mut self.connection, self.rows).await?;
-            self.enter_pending().await?;
-        }
-        transaction::run(&mut self.connection, works, finishes).await?;
-        self.connection.execute("commit").await?;
-        Ok(())
-    }
-
-    /// Writes what is pending, and what the books say with it, into the tables.
-    async fn enter_pending(&mut self) -> Result<(), StoreError> {
-        let Self { connection, books, pending, .. } = self;
-        let payers: BTreeSet<_> = pending.iter().map(|kept| kept.payer).collect();
-        let accounts: Vec<_> = payers.into_iter().filter_map(|payer| books.account(payer)).collect();
-        customers::save_accounts(connection, &accounts).await?;
-        let wallets: BTreeSet<_> = pending.iter().map(|kept| kept.wallet).collect();
-        let wallets: Vec<_> = wallets.into_iter().filter_map(|at| Some((at, books.last_seq(at)?))).collect();
-        customers::save_last_seqs(connection, &wallets).await?;
-
-        let creditors: BTreeSet<_> = pending.iter().filter_map(Kept::creditor).map(|relay| relay.operator).collect();
-        for operator in creditors {
-            lines::replace(connection, Book::Owed, operator, books.owed(operator)).await?;
-        }
-        for (relay, bytes) in brought(pending).into_values() {
-            peers::count_at_agent(connection, relay, bytes, 0).await?;
-        }
-        for kept in &*pending {
-            if self.tariffs.insert(kept.tariff_version) {
-                packets::keep_tariff(connection, kept.tariff_version, kept.tariff).await?;
-            }
-        }
-        packets::insert(connection, pending).await
+        let pending = self.pending.iter().flat_map(|batch| batch.kept.iter());
+        self.books.forget_all_but(pending.map(Parties::from));
     }
 }
 
-/// By relay: the bytes it brought.
-fn brought(pending: &[Kept]) -> BTreeMap<Address, (Relay, u128)> {
-    let mut brought = BTreeMap::new();
-    for (relay, bytes) in pending.iter().filter_map(|kept| Some((kept.relay?, kept.bytes()))) {
-        let (_, sum) = brought.entry(relay.node).or_insert((relay, 0_u128));
-        *sum = sum.saturating_add(u128::from(bytes));
-    }
-    brought
+fn bytes(kept: &[Kept]) -> usize {
+    kept.iter().map(|kept| kept.packet.len()).sum()
 }

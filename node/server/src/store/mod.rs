@@ -3,8 +3,9 @@
 //!
 //! - `database` — opens either, with the settings that law 8 asks for
 //! - `writer` — the entrance to the single writer; `task` — takes what is queued together (group commit)
-//! - `ledger` — what the task does to the database: packets are put into the `journal`, answered, and later applied to the
-//!   tables many at once; every other write runs in a `transaction` that applies them first
+//! - `ledger` — what the task does: packets are put into the `journal`, answered, and entered into the `tables` meanwhile, many
+//!   at once; every other write runs in a `transaction` that enters them first. `segments` — the journal's files
+//! - `seen` — the ids of what was stored, in two levels
 //! - `convert` — addresses, amounts and counts as columns
 //! - `lines` — meter lines of every book
 //! - `arrivals` — packets at the door; `books` — what they are judged on; `rows` — statements over many rows
@@ -43,8 +44,11 @@ mod payers;
 pub(crate) mod peers;
 pub(crate) mod promises;
 mod rows;
+mod seen;
+mod segments;
 pub(crate) mod statements;
 pub(crate) mod subscriptions;
+mod tables;
 mod task;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -79,6 +83,12 @@ pub(crate) enum StoreError {
     /// The schema could not be brought up to date.
     #[error("migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// The journal's files could not be read or written.
+    #[error("journal: {0}")]
+    Journal(#[from] std::io::Error),
+    /// The journal's files are of another database: what they hold was acknowledged there.
+    #[error("node.journal-0 and node.journal-1 belong to another node.sqlite: put that back, or move them away")]
+    Foreign,
     /// Another process works on this database.
     #[error("another node works on this database")]
     Taken,
@@ -141,9 +151,9 @@ impl Store {
             connection.execute(compaction::POSTGRES_TABLES).await?;
         }
         let payers = Arc::new(Payers::new(customers::payers(&mut connection).await?));
-        let readers = database.readers().await?;
-        let mut ledger = Ledger::new(connection);
+        let mut ledger = Ledger::with(&database, connection).await?;
         ledger.restore().await?;
+        let readers = database.readers().await?;
         let (writer, task) = Writer::start(database, ledger, audience, metrics);
         Ok((Self { readers, writer, payers }, task))
     }

@@ -1,18 +1,15 @@
 //! Stored packets: what is pushed and billed, and how they go: on acknowledgement or when their time is over.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::LazyLock,
-};
+use std::{collections::BTreeMap, sync::LazyLock};
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::Address;
 use bytes::Bytes;
 use minus_protocol::{Carriage, Tariff};
 
 use super::{
     Connection, StoreError,
     arrivals::Kept,
-    convert::{address, amount_column, flag, hash, integer, price, unsigned, version},
+    convert::{address, amount_column, flag, integer, price, unsigned, version},
     customers::{self, Held},
     rows::Rows,
 };
@@ -133,26 +130,10 @@ pub(crate) async fn expire(connection: &mut Connection, before_s: u64) -> Result
     Ok(expired)
 }
 
-/// Which of the ids were stored before.
-pub(super) async fn seen(connection: &mut Connection, ids: &[B256]) -> Result<HashSet<B256>, StoreError> {
-    static SELECT: LazyLock<Rows> = LazyLock::new(|| Rows::new("select id from seen_packets where id in (", 1, ")"));
-    let mut seen = HashSet::new();
-    for (text, group) in SELECT.cover(ids) {
-        let query = group.fold(sqlx::query_scalar(text), |query, id| query.bind(id.to_vec()));
-        let rows: Vec<Vec<u8>> = query.fetch_all(&mut *connection).await?;
-        for id in rows {
-            seen.insert(hash(&id)?);
-        }
-    }
-    Ok(seen)
-}
-
-/// Puts packets that were let in into the tables, and their ids.
-pub(super) async fn insert(connection: &mut Connection, kept: &[Kept]) -> Result<(), StoreError> {
+/// Puts packets that were let in into the table.
+pub(super) async fn insert(connection: &mut Connection, kept: &[&Kept]) -> Result<(), StoreError> {
     static PACKETS: LazyLock<Rows> = LazyLock::new(|| Rows::new("insert into packets values", 7, ""));
-    static SEEN: LazyLock<Rows> =
-        LazyLock::new(|| Rows::new("insert into seen_packets values", 2, "on conflict do nothing"));
-    for (text, group) in PACKETS.split(kept) {
+    for (text, group) in PACKETS.split(connection.backend_name(), kept) {
         let mut query = sqlx::query(text);
         for kept in group {
             query = query
@@ -163,16 +144,6 @@ pub(super) async fn insert(connection: &mut Connection, kept: &[Kept]) -> Result
                 .bind(i64::from(kept.relay.is_some()))
                 .bind(amount_column(kept.reserve))
                 .bind(kept.packet.to_vec());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    // Neighbours in the index one after the other.
-    let mut ids: Vec<_> = kept.iter().map(|kept| (kept.id, kept.now_s)).collect();
-    ids.sort_unstable();
-    for (text, group) in SEEN.cover(&ids) {
-        let mut query = sqlx::query(text);
-        for (id, now_s) in group {
-            query = query.bind(id.to_vec()).bind(integer(*now_s)?);
         }
         query.execute(&mut *connection).await?;
     }

@@ -1,0 +1,236 @@
+//! The tables, and the one connection that writes them. They change in steps, each one transaction: packets that were journaled
+//! are entered, many at once, and then closures run, so that none of them ever meets half of the books. How far the journal is
+//! entered is a row of the same transaction; so whatever ends a step, each packet is entered exactly once.
+//!
+//! A step runs beside the journal: packets go on being judged and journaled meanwhile.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use alloy::primitives::{Address, B256};
+use sqlx::{Connection as _, Executor};
+
+use super::{
+    Connection, StoreError,
+    arrivals::Kept,
+    books::{Books, Parties},
+    compaction,
+    convert::{hash, integer, unsigned},
+    customers,
+    database::{Database, Kind},
+    journal::{self, Journal},
+    ledger::Batch,
+    lines::{self, Book},
+    packets::{self, Relay},
+    peers,
+    seen::Recent,
+    transaction::{self, Finish, Work},
+    writer::Answer,
+};
+
+/// What a step is to do.
+#[derive(Default)]
+pub(super) struct Order {
+    /// The next of the journal, in order.
+    pub(super) batches: Vec<Batch>,
+    pub(super) works: Vec<Work>,
+    /// Who wants space given back to the file system, after that.
+    pub(super) compactions: Vec<Answer<bool>>,
+}
+
+/// What became of a step.
+pub(super) struct Stepped {
+    pub(super) committed: Result<(), StoreError>,
+    /// To be told of it.
+    pub(super) finishes: Vec<Finish>,
+    /// Ids that are in the large table now.
+    pub(super) entered: Vec<B256>,
+    pub(super) works: usize,
+    pub(super) took: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Tables {
+    connection: Connection,
+    kind: Kind,
+    books: Books,
+    recent: Recent,
+    /// How far the journal is entered.
+    through: u64,
+    /// Versions of the tariff that are in the tables.
+    tariffs: BTreeSet<u32>,
+}
+
+/// What is to be known of a database before its journal can be opened: its name.
+pub(super) async fn store(connection: &mut Connection) -> Result<B256, StoreError> {
+    sqlx::query("insert into applied values (1, 0, $1) on conflict do nothing")
+        .bind(B256::random().to_vec())
+        .execute(&mut *connection)
+        .await?;
+    let store: Vec<u8> = sqlx::query_scalar("select store from applied").fetch_one(connection).await?;
+    hash(&store)
+}
+
+impl Tables {
+    /// Not to be stepped before they were restored.
+    pub(super) fn new(connection: Connection, database: &Database) -> Self {
+        Self {
+            connection,
+            kind: database.kind(),
+            books: Books::default(),
+            recent: Recent::default(),
+            through: 0,
+            tariffs: BTreeSet::new(),
+        }
+    }
+
+    /// Runs a statement outside of any transaction.
+    #[cfg(test)]
+    pub(super) async fn execute(&mut self, statement: String) -> Result<(), StoreError> {
+        self.connection.execute(sqlx::AssertSqlSafe(statement)).await?;
+        Ok(())
+    }
+
+    /// Whether the database still answers.
+    pub(super) async fn answers(&mut self) -> bool {
+        self.connection.ping().await.is_ok()
+    }
+
+    pub(super) async fn close(self) -> Result<(), StoreError> {
+        Ok(self.connection.close().await?)
+    }
+
+    /// Ids that are not in the large table.
+    pub(super) fn recent(&self) -> impl Iterator<Item = B256> {
+        self.recent.ids()
+    }
+
+    /// Ends a transaction that failed, forgets what memory holds, and enters what the journal does.
+    pub(super) async fn restore(&mut self, journal: &mut Journal) -> Result<(), StoreError> {
+        let _ = self.connection.execute("rollback").await;
+        (self.books, self.tariffs) = (Books::default(), BTreeSet::new());
+        self.connection.execute("begin").await?;
+        // Changes a row before any is read: whoever wrote last has finished, or never will.
+        sqlx::query("update applied set through = through").execute(&mut self.connection).await?;
+        let through: i64 = sqlx::query_scalar("select through from applied").fetch_one(&mut self.connection).await?;
+        self.through = unsigned(through)?;
+        self.recent = Recent::load(&mut self.connection).await?;
+        let (last, kept) = journal.read(&mut self.connection, self.through).await?;
+        if last > self.through {
+            tracing::info!(packets = kept.len(), "entering what was journaled");
+            self.enter(&kept.iter().collect::<Vec<_>>(), last).await?;
+            journal::clear(&mut self.connection, last).await?;
+        }
+        self.connection.execute("commit").await?;
+        journal.applied(self.through);
+        Ok(())
+    }
+
+    /// Does it, all or nothing, and says what became of it.
+    pub(super) async fn step(&mut self, order: Order) -> Stepped {
+        let began = Instant::now();
+        let works = order.works.len();
+        let mut finishes = Vec::with_capacity(works);
+        let done = if order.batches.is_empty() && works == 0 {
+            Ok(Vec::new())
+        } else {
+            self.transact(&order.batches, order.works, &mut finishes).await
+        };
+        let took = began.elapsed();
+        for answer in order.compactions {
+            let step = match &done {
+                Ok(_) => compaction::step(&mut self.connection, self.kind).await,
+                Err(_) => Err(StoreError::NotCommitted),
+            };
+            let _ = answer.send(step);
+        }
+        let (committed, entered) = match done {
+            Ok(entered) => (Ok(()), entered),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        Stepped { committed, finishes, entered, works, took }
+    }
+
+    async fn transact(
+        &mut self,
+        batches: &[Batch],
+        works: Vec<Work>,
+        finishes: &mut Vec<Finish>,
+    ) -> Result<Vec<B256>, StoreError> {
+        self.connection.execute("begin").await?;
+        let mut entered = Vec::new();
+        if let Some(last) = batches.last() {
+            if self.kind == Kind::Postgres {
+                // First, so that its space is there for what follows.
+                journal::clear(&mut self.connection, last.number).await?;
+            }
+            let kept: Vec<_> = batches.iter().flat_map(|batch| batch.kept.iter()).collect();
+            entered = self.enter(&kept, last.number).await?;
+        }
+        let changes_books = !works.is_empty();
+        transaction::run(&mut self.connection, works, finishes).await?;
+        self.connection.execute("commit").await?;
+        if changes_books {
+            self.books = Books::default();
+        }
+        Ok(entered)
+    }
+
+    /// Writes packets, with what the books say then, into the tables; the journal is entered up to `through`. The ids that are
+    /// in the large table with it.
+    async fn enter(&mut self, kept: &[&Kept], through: u64) -> Result<Vec<B256>, StoreError> {
+        let Self { connection, books, .. } = self;
+        let moved = sqlx::query("update applied set through = $1 where through = $2")
+            .bind(integer(through)?)
+            .bind(integer(self.through)?)
+            .execute(&mut *connection)
+            .await?;
+        if moved.rows_affected() != 1 {
+            return Err(StoreError::NotCommitted);
+        }
+        books.forget_all_but(std::iter::empty());
+        books.open(connection, kept.iter().map(|kept| Parties::from(*kept))).await?;
+        for kept in kept {
+            books.enter(kept)?;
+        }
+        let payers: BTreeSet<_> = kept.iter().map(|kept| kept.payer).collect();
+        let accounts: Vec<_> = payers.into_iter().filter_map(|payer| books.account(payer)).collect();
+        customers::save_accounts(connection, &accounts).await?;
+        let wallets: BTreeSet<_> = kept.iter().map(|kept| kept.wallet).collect();
+        let wallets: Vec<_> = wallets.into_iter().filter_map(|at| Some((at, books.last_seq(at)?))).collect();
+        customers::save_last_seqs(connection, &wallets).await?;
+
+        let creditors: BTreeSet<_> =
+            kept.iter().filter_map(|kept| kept.creditor()).map(|relay| relay.operator).collect();
+        for operator in creditors {
+            lines::replace(connection, Book::Owed, operator, books.owed(operator)).await?;
+        }
+        for (relay, bytes) in brought(kept).into_values() {
+            peers::count_at_agent(connection, relay, bytes, 0).await?;
+        }
+        for kept in kept {
+            if self.tariffs.insert(kept.tariff_version) {
+                packets::keep_tariff(connection, kept.tariff_version, kept.tariff).await?;
+            }
+        }
+        packets::insert(connection, kept).await?;
+        self.through = through;
+        if kept.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<_> = kept.iter().map(|kept| kept.id).collect();
+        self.recent.add(connection, through, &ids).await
+    }
+}
+
+/// By relay: the bytes it brought.
+fn brought(kept: &[&Kept]) -> BTreeMap<Address, (Relay, u128)> {
+    let mut brought = BTreeMap::new();
+    for (relay, bytes) in kept.iter().filter_map(|kept| Some((kept.relay?, kept.bytes()))) {
+        let (_, sum) = brought.entry(relay.node).or_insert((relay, 0_u128));
+        *sum = sum.saturating_add(u128::from(bytes));
+    }
+    brought
+}
