@@ -130,17 +130,7 @@ impl Engine {
             .await?;
 
         self.settle(&plan.settled, moment).await?;
-        sender.store.hold(&plan.news, 0).await?;
-        let (queues, holds) = self.queues(Instrument::Voucher, plan, moment);
-        sender.store.hold(&holds, 0).await?;
-        let mut slots = Slots::open(&sender, moment).await?;
-        for mut queue in queues {
-            while slots.has_room() && !queue.rows.is_empty() {
-                let refused = self.claim_next(&mut queue, &mut slots, moment).await?;
-                sender.store.hold(&refused, moment.now.saturating_add(RETRY_AFTER_S)).await?;
-            }
-        }
-        Ok(())
+        self.carry_out(Instrument::Voucher, plan, moment).await
     }
 
     /// Charges by the same policy, in transactions of their own: what a mandate does not bear must not be a reason to
@@ -160,14 +150,20 @@ impl Engine {
             }
         }
         let plan = plan(&charges, &self.policy_now(charges.len(), moment), self.market(moment), moment.now);
-        sender.store.hold_charges(&plan.news, 0).await?;
-        let (queues, holds) = self.queues(Instrument::Charge, plan, moment);
-        sender.store.hold_charges(&holds, 0).await?;
+        self.carry_out(Instrument::Charge, plan, moment).await
+    }
+
+    /// Sends what a plan claims, as far as the gas keys have room, and notes why the rest waits.
+    async fn carry_out(&mut self, instrument: Instrument, plan: Plan, moment: &Moment) -> Result<(), SendError> {
+        let sender = self.sender.clone();
+        sender.store.hold(instrument, &plan.news, 0).await?;
+        let (queues, holds) = self.queues(instrument, plan, moment);
+        sender.store.hold(instrument, &holds, 0).await?;
         let mut slots = Slots::open(&sender, moment).await?;
         for mut queue in queues {
             while slots.has_room() && !queue.rows.is_empty() {
                 let refused = self.claim_next(&mut queue, &mut slots, moment).await?;
-                sender.store.hold_charges(&refused, moment.now.saturating_add(RETRY_AFTER_S)).await?;
+                sender.store.hold(instrument, &refused, moment.now.saturating_add(RETRY_AFTER_S)).await?;
             }
         }
         Ok(())

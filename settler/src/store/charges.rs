@@ -7,7 +7,6 @@ use minus_bindings::{Amount, SignedCharge};
 use super::codec;
 use super::database::Write;
 use super::intake::Recording;
-use super::lanes::hold;
 use super::open::{Ids, Store, StoreError};
 use super::state::Hold;
 use super::transactions::PlannedRow;
@@ -127,14 +126,6 @@ impl Store {
     /// When the database fails.
     pub async fn charges(&self) -> Result<u64, StoreError> {
         codec::unsigned(sqlx::query_scalar("select count(*) from charges").fetch_one(self.reader()).await?)
-    }
-
-    /// Notes why charges are not made. `retry_at` is when to look again at those that failed.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn hold_charges(&self, holds: &[(i64, Hold)], retry_at: u64) -> Result<(), StoreError> {
-        hold(self, "charges", holds, retry_at).await
     }
 
     /// The chain has paid all of a charge, under enough blocks. One that was replaced by a larger one stays.

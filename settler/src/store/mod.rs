@@ -9,7 +9,7 @@
 //! - [`board`]: what may be planned, in memory
 //! - [`charges`]: what is asked for out of standing mandates
 //! - [`debts`]: what our operators owe relays; [`netted`]: what of it transactions carry
-//! - [`lanes`]: what the planner reads, and the chain's view of each lane
+//! - [`lanes`]: what the planner reads, and the chain's view of each lane; `holds`: why what waits does so
 //! - `plans`: storing signed transactions before they are sent; [`transactions`]: how far each has come
 //! - [`endings`]: what the end of a transaction does to its vouchers
 //! - [`earnings`]: what was earned and what it cost, by day
@@ -24,6 +24,7 @@ mod database;
 pub mod debts;
 pub mod earnings;
 pub mod endings;
+mod holds;
 pub mod intake;
 pub mod lanes;
 pub mod netted;

@@ -141,12 +141,12 @@ async fn what_was_seen_before_a_question_is_no_answer_to_it() {
         assert_eq!(stale().await, 1);
         store.put_views(&[(lane.payer, lane.payee, poor)], before, 11).await.unwrap();
         store.record(&[checked(1, 6, poor)], 9, 11).await.unwrap();
-        store.hold(&[(id, Hold::Unfunded)], 0).await.unwrap();
+        store.hold(Instrument::Voucher, &[(id, Hold::Unfunded)], 0).await.unwrap();
         assert_eq!((stale().await, held().await), (1, None), "neither a look nor a hand-in from before counts as read");
         assert!(!store.progress(request).await.unwrap().unwrap().done);
 
         store.put_views(&[(lane.payer, lane.payee, poor)], store.last_question(), 12).await.unwrap();
-        store.hold(&[(id, Hold::Unfunded)], 0).await.unwrap();
+        store.hold(Instrument::Voucher, &[(id, Hold::Unfunded)], 0).await.unwrap();
         assert_eq!((stale().await, held().await), (0, Some(Hold::Unfunded)));
         assert!(store.progress(request).await.unwrap().unwrap().done);
         store.close().await;
