@@ -4,6 +4,7 @@ use alloy::primitives::Address;
 use alloy::providers::Provider;
 use alloy::signers::local::PrivateKeySigner;
 use minus_bindings::{Amount, PrepaymentEscrow, SignedVoucher, row};
+use minus_settler::Config;
 use minus_settler::api::IntakeResult;
 use minus_settler::chunks::chunk_gas;
 use minus_settler::plan::{BATCH_GAS, ROW_GAS_MAX, ROWS_MAX};
@@ -14,13 +15,15 @@ use super::world::{Settler, World, tokens, under_way, until};
 
 const WEEK: u64 = 7 * 86_400;
 
+/// Nothing is claimed unasked, however cheap gas gets.
+fn only_when_asked(world: &World) -> Config {
+    Config { value_over_gas: u64::MAX, ..world.config() }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn spends_no_gas_on_an_unfunded_lane_until_it_is_funded() {
     let world = World::new().await;
-    let mut config = world.config();
-    // Nothing is claimed unasked, however cheap gas gets.
-    config.value_over_gas = u64::MAX;
-    let settler = world.settler_with(config).await;
+    let settler = world.settler_with(only_when_asked(&world)).await;
     let payer = world.payer("0").await;
     world.fund(payer.address(), Address::ZERO, tokens("1")).await;
     settler.record(world.voucher(&payer, "2")).await;
@@ -313,13 +316,8 @@ async fn a_backlog_goes_out_in_several_transactions_without_a_nonce_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_else_claimed_is_settled_without_gas() {
     let world = World::new().await;
-    let settler = world.settler().await;
-    let payer = world.payer("10").await;
-    let voucher = world.voucher(&payer, "0.5");
-    settler.record(voucher).await;
-
-    let escrow = world.escrow();
-    escrow.claim(world.payee(), row::pack(&[voucher])).send().await.unwrap().get_receipt().await.unwrap();
+    let settler = world.settler_with(only_when_asked(&world)).await;
+    somebody_else_claims(&world, &settler).await;
 
     is_held_as_settled(&settler).await;
     assert_eq!(confirmed(&settler).await, 0, "kept while a reorganisation may undo it");
@@ -333,13 +331,8 @@ async fn what_somebody_else_claimed_is_settled_without_gas() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_else_claimed_and_a_reorganisation_undid_is_claimed() {
     let world = World::new().await;
-    let settler = world.settler().await;
-    let payer = world.payer("10").await;
-    let voucher = world.voucher(&payer, "0.5");
-    settler.record(voucher).await;
-
-    let escrow = world.escrow();
-    escrow.claim(world.payee(), row::pack(&[voucher])).send().await.unwrap().get_receipt().await.unwrap();
+    let settler = world.settler_with(only_when_asked(&world)).await;
+    somebody_else_claims(&world, &settler).await;
     world.anvil.mine(10).await;
     is_held_as_settled(&settler).await;
 
@@ -353,6 +346,16 @@ async fn what_somebody_else_claimed_and_a_reorganisation_undid_is_claimed() {
     .await;
     assert_eq!(world.gas_transactions().await, 1);
     settler.end().await;
+}
+
+/// Half a token of a payer whose voucher the settler has.
+async fn somebody_else_claims(world: &World, settler: &Settler<'_>) {
+    let payer = world.payer("10").await;
+    let voucher = world.voucher(&payer, "0.5");
+    settler.record(voucher).await;
+
+    let escrow = world.escrow();
+    escrow.claim(world.payee(), row::pack(&[voucher])).send().await.unwrap().get_receipt().await.unwrap();
 }
 
 async fn is_held_as_settled(settler: &Settler<'_>) {
