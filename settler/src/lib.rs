@@ -1,19 +1,20 @@
 //! The settler: an operator's service that turns the vouchers which its nodes collect into on-chain claims.
 //!
-//! A voucher, or a charge that a payer's mandate is to bear, comes in at [`intake`], is judged by [`check`] and recorded in the [`store`]. The [`engine`] looks at the
-//! chain, lets [`plan`] choose what is worth claiming; [`claiming`] cuts it into batches that fill blocks, [`simulate`]s
-//! them, and hands them to the [`sender`], which stores the signed transactions before it sends them; [`follow`] looks
-//! after them until enough blocks are on them. The operator looks on
-//! through [`admin`]. Everything is an intent in the log before it is acted on; after a crash the chain decides what
-//! happened.
+//! A voucher, or a charge that a payer's mandate is to bear, comes in at [`intake`], is judged by [`check`] and
+//! recorded in the [`store`]. The [`engine`] looks at the chain, lets [`plan`] choose what is worth claiming;
+//! [`claiming`] cuts it into batches that fill blocks, [`simulate`]s them, and hands them to the [`sender`], which
+//! stores the signed transactions before it sends them; [`follow`] looks after them until enough blocks are on them.
+//! The operator looks on through [`admin`]. Everything is an intent in the log before it is acted on; after a crash the
+//! chain decides what happened.
 //!
 //! - [`config`]: what the settler is told; [`keys`]: opening key files
-//! - [`charging`]: charges as the planner sees them; [`debts`]: what is owed to relays, and what covers it; [`netting`]: what is owed in both directions; [`settling`]: what is done about both;
-//!   [`exposure`]: who owes too much; [`explain`]: why each voucher is claimed or waits
+//! - [`charging`]: charges as the planner sees them; [`debts`]: what is owed to relays, and what covers it;
+//!   [`netting`]: what is owed in both directions; [`settling`]: what is done about both; [`exposure`]: who owes too
+//!   much; [`explain`]: why each voucher is claimed or waits
 //! - [`chain`]: what is asked of the chain; [`fees`]: what to offer for a transaction; [`pace`]: how fast the chain is,
-//!   and what follows from it; [`chunks`]: how much goes into one transaction
-//! - [`api`]: the JSON of both ports; [`reports`], [`earnings`], [`alarms`], [`lane_index`], [`csv`]: what the operator's page shows;
-//!   [`metrics`]: what Prometheus sees
+//!   and what follows from it; [`chunks`]: how much goes into one transaction; [`load`]: what those that wait carry
+//! - [`api`]: the JSON of both ports; [`reports`], [`earnings`], [`alarms`], [`lane_index`], [`csv`]: what the
+//!   operator's page shows; [`metrics`]: what Prometheus sees
 //! - [`cli`]: the commands of the binary; [`deploy`]: how one of them deploys a network; [`doctor`]: how one looks for
 //!   what is wrong
 

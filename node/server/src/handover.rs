@@ -1,5 +1,5 @@
-//! From the outbox to the operator's settler: vouchers, charges, and what was promised to relays. A lost hand-over costs nothing, since totals are cumulative: what is not
-//! answered for is sent again, for ever, with back-off.
+//! From the outbox to the operator's settler: vouchers, charges, and what was promised to relays. A lost hand-over
+//! costs nothing, since totals are cumulative: what is not answered for is sent again, for ever, with back-off.
 
 use std::{
     sync::Arc,

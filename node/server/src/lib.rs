@@ -4,7 +4,8 @@
 //! - `http` — the public surface: one POST, told apart by the packet's address
 //! - `agent` — what an agent decides (pure); `relay` — what a relay holds against agents
 //! - `store` — SQLite or PostgreSQL, one writer; `chain` — the view of routing table and escrow
-//! - `charging` — payers that are away; `handover` — vouchers and charges to the settler; `retention` — what expires; `egress` — connections to strangers
+//! - `charging` — payers that are away; `handover` — vouchers and charges to the settler; `retention` — what expires;
+//!   `egress` — connections to strangers
 //! - `cores` — the threads that connections are served on
 //! - `admin`, `health`, `inspect`, `metrics`, `process`, `totals` — for the operator
 

@@ -9,7 +9,8 @@ use super::transactions::{Instrument, NewTransaction, PlannedRow, put_attempt};
 
 impl Store {
     /// Stores a signed transaction with its vouchers, before anything is sent. Gives its id, or none when one of the
-    /// vouchers is no longer waiting, one of the debts is under way, or the nonce is taken: then nothing was stored and the plan is to be made anew.
+    /// vouchers is no longer waiting, one of the debts is under way, or the nonce is taken: then nothing was stored and
+    /// the plan is to be made anew.
     ///
     /// # Errors
     /// When the database fails.

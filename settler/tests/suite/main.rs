@@ -24,4 +24,5 @@ mod postgres;
 mod reporting;
 mod reports;
 mod seeded;
+mod strangers;
 mod world;

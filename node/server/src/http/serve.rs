@@ -1,4 +1,5 @@
-//! Accepts connections and deals them out to the cores. Everything a slow or greedy peer could hold on to has a bound here or in `places`.
+//! Accepts connections and deals them out to the cores. Everything a slow or greedy peer could hold on to has a bound
+//! here or in `places`.
 //!
 //! HTTP/1 only. Nobody needs HTTP/2 here: browsers speak it over TLS alone, proxies that end TLS speak HTTP/1 to what is
 //! behind them, and relays keep connections open. It would bring floods of its own, and a way to hold a stream for ever that
