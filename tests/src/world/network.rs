@@ -102,7 +102,8 @@ impl Network {
         Self::register_all_on(anvil, folder, &mut step).await?.run(&mut step).await
     }
 
-    async fn run(self, step: &mut impl FnMut(&str)) -> Result<Self> {
+    /// Starts what was registered.
+    pub async fn run(self, step: &mut impl FnMut(&str)) -> Result<Self> {
         step("starting nodes and settlers");
         for operator in &self.operators {
             operator.settler.lock().start()?;
