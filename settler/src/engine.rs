@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use alloy::primitives::Address;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
@@ -86,7 +87,7 @@ pub struct Engine {
     pub(crate) sender: Arc<Sender>,
     watch: Arc<Watch>,
     pub(crate) policy: Policy,
-    pub(crate) rhythm: Rhythm,
+    rhythm: Rhythm,
     /// Rows of one transaction at most.
     pub(crate) rows_max: usize,
     /// What a row used lately.
@@ -272,19 +273,28 @@ impl Engine {
     async fn refresh(&self, moment: &Moment) -> Result<(), SendError> {
         let sender = &self.sender;
         let now = now_s();
-        let seen_before = now.saturating_sub(self.rhythm.lane_refresh.as_secs());
-        let stale = sender.store.stale_views(seen_before, now, REFRESH_MAX).await?;
+        let stale = sender.store.stale_views(self.seen_before(now), now, REFRESH_MAX).await?;
         if stale.is_empty() {
             return Ok(());
         }
-        let questions: Vec<LaneQuestion> = stale.iter().map(question).collect();
-        let answers = sender.chain.lane_views(&moment.head, &questions, moment.now).await?;
-        let views: Vec<(_, _, LaneView)> = questions
-            .into_iter()
-            .zip(answers)
-            .map(|(question, (view, _))| (question.payer, question.payee, view))
-            .collect();
+        let views = self.views(stale.iter().map(question).collect(), moment).await?;
         Ok(sender.store.put_views(&views, moment.question, now_s()).await?)
+    }
+
+    /// What was seen of a lane before this is old.
+    pub(crate) fn seen_before(&self, now: u64) -> u64 {
+        now.saturating_sub(self.rhythm.lane_refresh.as_secs())
+    }
+
+    /// What lanes are like now.
+    pub(crate) async fn views(
+        &self,
+        questions: Vec<LaneQuestion>,
+        moment: &Moment,
+    ) -> Result<Vec<(Address, Address, LaneView)>, SendError> {
+        let answers = self.sender.chain.lane_views(&moment.head, &questions, moment.now).await?;
+        let views = questions.into_iter().zip(answers);
+        Ok(views.map(|(question, (view, _))| (question.payer, question.payee, view)).collect())
     }
 
     /// The policy with the margin that this chain needs now, if that is more than the operator's.

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::plan::Batch;
 use crate::sender::{Moment, SendError, Sender};
 use crate::simulate::{Simulated, simulate, verdict};
-use crate::store::{Debt, Hold, Instrument, LaneView, Netted, PlannedRow};
+use crate::store::{Debt, Hold, Instrument, Netted, PlannedRow};
 
 /// Debts read from the chain in one look: one call in ten of those for vouchers.
 const REFRESH_MAX: u32 = 600;
@@ -23,18 +23,11 @@ impl Engine {
     pub(crate) async fn refresh_debts(&self, moment: &Moment) -> Result<(), SendError> {
         let sender = &self.sender;
         let now = now_s();
-        let seen_before = now.saturating_sub(self.rhythm.lane_refresh.as_secs());
-        let stale = sender.store.stale_debts(seen_before, now, REFRESH_MAX).await?;
+        let stale = sender.store.stale_debts(self.seen_before(now), now, REFRESH_MAX).await?;
         if stale.is_empty() {
             return Ok(());
         }
-        let questions: Vec<LaneQuestion> = stale.iter().map(question).collect();
-        let answers = sender.chain.lane_views(&moment.head, &questions, moment.now).await?;
-        let views: Vec<(_, _, LaneView)> = questions
-            .into_iter()
-            .zip(answers)
-            .map(|(question, (view, _))| (question.payer, question.payee, view))
-            .collect();
+        let views = self.views(stale.iter().map(question).collect(), moment).await?;
         Ok(sender.store.put_debt_views(&views, now_s()).await?)
     }
 
