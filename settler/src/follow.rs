@@ -123,17 +123,23 @@ impl Sender {
         Ok(None)
     }
 
+    /// Its nonce is used, and enough endpoints say that no block holds it. This end is the only one that nothing undoes, so
+    /// it is believed at once only if all of them say the same.
     async fn nonce_is_used(&self, live: &LiveTransaction, moment: &Moment) -> Result<(), SendError> {
-        match live.lost_since {
-            None => self.store.suspect_lost(live.id, Some(moment.head.number)).await?,
-            Some(since) if moment.head.number >= since.saturating_add(moment.pace.lost_after()) => {
-                tracing::error!(id = live.id, nonce = live.nonce, "somebody else uses the gas key");
-                self.metrics.lost.increment(1);
-                self.store.failed(live.id, Failure::Lost, None, moment.now).await?;
-            }
-            Some(_) => {}
+        let Some(since) = live.lost_since else {
+            return Ok(self.store.suspect_lost(live.id, Some(moment.head.number)).await?);
+        };
+        let blocks = moment.head.number.saturating_sub(since);
+        if blocks < moment.pace.lost_after() {
+            return Ok(());
         }
-        Ok(())
+        let attempts = live.attempts.iter().map(|attempt| attempt.hash);
+        if blocks < moment.pace.lost_after_doubts() && !self.chain.all_deny(attempts).await {
+            return Ok(());
+        }
+        tracing::error!(id = live.id, nonce = live.nonce, "somebody else uses the gas key");
+        self.metrics.lost.increment(1);
+        Ok(self.store.failed(live.id, Failure::Lost, None, moment.now).await?)
     }
 
     async fn mined(&self, live: &LiveTransaction, receipt: &Mined, moment: &Moment) -> Result<(), SendError> {

@@ -13,6 +13,9 @@ const GOSSIP_MS: u64 = 2_000;
 const LOST_PATIENCE_MS: u64 = 6_000;
 /// The same in blocks.
 const LOST_PATIENCE_BLOCKS: u64 = 3;
+/// So many times longer while an endpoint says otherwise or nothing: one that shows the receipt is more often right than
+/// those that deny it, as when one lies and another one lags; but no liar may keep vouchers from being claimed for ever.
+const DOUBTS: u64 = 10;
 /// How deep a reorganisation is undone: beyond this, only a restart compares the log with the chain.
 pub const WATCH_BLOCKS: u64 = 64;
 /// The same in time, milliseconds, for chains with faster blocks; and its bound.
@@ -101,6 +104,12 @@ impl Pace {
         LOST_PATIENCE_BLOCKS.max(self.blocks(LOST_PATIENCE_MS))
     }
 
+    /// The same while not all endpoints say so.
+    #[must_use]
+    pub fn lost_after_doubts(self) -> u64 {
+        self.lost_after().saturating_mul(DOUBTS)
+    }
+
     /// How many blocks back an ended transaction is looked after.
     #[must_use]
     pub fn watch_blocks(self) -> u64 {
@@ -132,6 +141,7 @@ mod tests {
         let pace = Pace::measured(100, 1_200);
         assert_eq!(pace.block_time_ms, 12_000);
         assert_eq!((pace.stuck_after(5), pace.lost_after(), pace.watch_blocks()), (5, 3, 64));
+        assert_eq!(pace.lost_after_doubts(), 30);
         assert_eq!(pace.margin_s(ROAD), (2 + 1 + 55 + 32) * 24 + 32, "36 minutes");
     }
 

@@ -252,6 +252,20 @@ impl Chain {
         self.decide("a receipt", ask).await
     }
 
+    /// Whether every endpoint answers and none knows of a block that holds one of these transactions.
+    pub async fn all_deny(&self, transactions: impl Iterator<Item = B256>) -> bool {
+        for hash in transactions {
+            let ask = |provider: alloy::providers::DynProvider| async move {
+                Ok(provider.get_transaction_receipt(hash).await?.is_none())
+            };
+            let answers = self.ask_all(ask).await;
+            if answers.count() < self.endpoints.len() || answers.groups.iter().any(|(denies, _)| !denies) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Hands signed bytes to all endpoints; done when the first accepts, while the others go on. That one refuses says
     /// nothing about the others, nor about what it did with them.
     ///

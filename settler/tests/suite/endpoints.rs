@@ -201,6 +201,48 @@ async fn while_endpoints_contradict_each_other_nothing_is_decided() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_most_deny_and_one_endpoint_shows_is_not_given_up_soon_nor_never() {
+    for comes_back in [true, false] {
+        let world = World::new().await;
+        let payer = world.payer("10").await;
+        let lies = Arc::new(AtomicBool::new(false));
+        let mut config = world.config();
+        config.rpc_urls = vec![world.anvil.url.clone()];
+        for _ in 0..2 {
+            config.rpc_urls.push(liar(world.anvil.url.clone(), lies.clone(), Box::new(receipts)).await);
+        }
+        let settler = world.settler_with(config).await;
+        settler.record(world.voucher(&payer, "1")).await;
+        world.anvil.automine(false).await;
+        let request = settler.ask().await.request;
+        let hash = under_way(&settler).await;
+
+        lies.store(true, Ordering::Relaxed);
+        for blocks in [1, 25, 1] {
+            world.anvil.mine(blocks).await;
+            let head = world.anvil.head().await;
+            until("it has looked", async || (settler.status().await.head == head).then_some(())).await;
+        }
+        assert_eq!(settler.status().await.transactions[0].state, TransactionState::Submitted, "one shows it");
+        if comes_back {
+            lies.store(false, Ordering::Relaxed);
+            until("it is confirmed", async || settler.progress(request).await.done.then_some(())).await;
+            assert_eq!(settler.progress(request).await.claims[0].transaction, Some(hash));
+        } else {
+            until("it is given up", async || {
+                world.anvil.mine(20).await;
+                let summary = settler.status().await.summary;
+                (summary.transactions.get(&TransactionState::Lost) == Some(&1)).then_some(())
+            })
+            .await;
+            until("the lane says that it is paid", async || settler.progress(request).await.done.then_some(())).await;
+        }
+        assert_eq!((world.earned().await, world.gas_transactions().await), (tokens("1"), 1));
+        settler.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_voucher_is_not_refused_on_a_liars_word() {
     let world = World::new().await;
     let payer = world.payer("10").await;
