@@ -18,12 +18,6 @@ async fn node_at(world: &World, urls: &[&Url]) -> Operator {
     world.operator(|config| config.rpc_urls = urls).await
 }
 
-async fn metric(node: &Operator, name: &str) -> u64 {
-    let metrics = node.admin("/metrics").await.text().await.unwrap();
-    let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {metrics}"));
-    line.rsplit(' ').next().unwrap().parse().unwrap()
-}
-
 async fn agent_of(node: &Operator, wallet: Address) -> Option<Address> {
     let known: Value = node.admin(&format!("/view/{wallet}")).await.json().await.unwrap();
     serde_json::from_value(known["agent"].clone()).unwrap()
@@ -73,7 +67,7 @@ async fn an_endpoint_that_becomes_another_chain_is_refused_later_too() {
     world.set_route(&second, agent.node).await;
     agent.wait_for_head(&world).await;
     assert_eq!(agent_of(&agent, second.address()).await, Some(agent.node));
-    assert_eq!(metric(&agent, "minus_chain_reorganisations_total").await, 0);
+    assert_eq!(agent.metric("minus_chain_reorganisations_total").await, 0.0);
     assert_eq!(post_status(&agent.url(), &message(&world, &wallet, b"x")).await, 202);
 }
 
@@ -95,7 +89,7 @@ async fn a_lagging_endpoint_never_takes_the_view_back() {
     let lane = format!("/view/{}/{}", wallet.address(), agent.address);
     let now: Value = agent.admin(&lane).await.json().await.unwrap();
     assert_eq!(now["deposit"], TOKEN.to_string());
-    assert!(metric(&agent, "minus_chain_endpoint_failures_total{flaw=\"behind\"}").await > 0);
+    assert!(agent.metric("minus_chain_endpoint_failures_total{flaw=\"behind\"}").await > 0.0);
     // Only the one that lags is left: what is known stays, ages, and is then no longer acted on.
     good.set(Mood::Garbage);
     until("it is stale", async || post_status(&agent.url(), &message(&world, &wallet, b"x")).await == 503).await;
@@ -120,7 +114,7 @@ async fn logs_that_do_not_come_are_noticed() {
     world.set_route(&wallet, agent.node).await;
     until("the endpoint is not believed", async || {
         let ready: Value = agent.admin("/health/ready").await.json().await.unwrap();
-        ready["ready"] == false && metric(&agent, "minus_chain_endpoint_failures_total{flaw=\"misfit\"}").await > 0
+        ready["ready"] == false && agent.metric("minus_chain_endpoint_failures_total{flaw=\"misfit\"}").await > 0.0
     })
     .await;
     forgetful.set(Mood::Honest);
@@ -146,7 +140,7 @@ async fn garbage_and_endless_answers_are_bounded_and_passed_over() {
     let alone = node_at(&world, &[&lonely.url]).await;
     lonely.set(Mood::Endless);
     until("the answer is cut off", async || {
-        metric(&alone, "minus_chain_endpoint_failures_total{flaw=\"too_long\"}").await > 0
+        alone.metric("minus_chain_endpoint_failures_total{flaw=\"too_long\"}").await > 0.0
     })
     .await;
     lonely.set(Mood::Honest);

@@ -97,10 +97,7 @@ async fn a_silent_payer_is_charged_within_its_mandate_and_pays_nothing_twice() {
     send(&world, &agent, &wallet, 3).await;
 
     // It is signed and kept before anybody has it; a restart in between hands over the same.
-    let waiting = async |agent: &Operator| {
-        let metrics = agent.admin("/metrics").await.text().await.unwrap();
-        metrics.lines().any(|line| line == "minus_charges_waiting 1")
-    };
+    let waiting = async |agent: &Operator| agent.metric("minus_charges_waiting").await == 1.0;
     until("a charge is signed", async || waiting(&agent).await).await;
     agent.restart().await;
     assert!(waiting(&agent).await);
@@ -168,12 +165,7 @@ async fn charges_nobody_without_a_mandate_or_without_the_operators_leave() {
     world.give_mandate(given.address(), agent.address, 1_000_000, TOKEN).await;
     send(&world, &agent, &none, 1).await;
     send(&world, &agent, &given, 1).await;
-    until("it would charge", async || {
-        let metrics = agent.admin("/metrics").await.text().await.unwrap();
-        let counted = metrics.lines().find_map(|line| line.strip_prefix("minus_charges_unauthorised_total "));
-        counted.is_some_and(|count| count.parse::<u64>().unwrap() >= 2)
-    })
-    .await;
+    until("it would charge", async || agent.metric("minus_charges_unauthorised_total").await >= 2.0).await;
     assert!(settler.charges().is_empty());
 
     world.authorize(agent.address, agent.node).await;

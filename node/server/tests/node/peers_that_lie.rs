@@ -33,13 +33,8 @@ async fn relay(world: &World) -> Operator {
 }
 
 /// A number of the metrics; 0 if it is not there.
-async fn metric(operator: &Operator, name: &str) -> f64 {
-    let text = operator.admin("/metrics").await.text().await.unwrap();
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()).unwrap_or_default()
-}
-
 async fn metric_of(operator: &Operator, name: &str, peer: &Peer) -> f64 {
-    metric(operator, &format!("{name}{{peer=\"{}\"}}", peer.node())).await
+    operator.metric(&format!("{name}{{peer=\"{}\"}}", peer.node())).await
 }
 
 /// Sends packets until the relay carries no more, even after the peer was asked again for a voucher.
@@ -79,21 +74,19 @@ async fn an_agent_that_does_not_pay_gains_its_credit_and_not_a_byte_more() {
         peer.pays(relay.address);
         let wallet = peer.wallet(&world).await;
         relay.wait_for_head(&world).await;
-        let (stops, refused) = (
-            metric(&relay, "minus_relay_stops_total").await,
-            metric(&relay, "minus_relay_vouchers_refused_total").await,
-        );
+        let (stops, refused) =
+            (relay.metric("minus_relay_stops_total").await, relay.metric("minus_relay_vouchers_refused_total").await);
         exhaust(&world, &relay, &peer, &wallet).await;
         let expected = CREDIT_BYTES / smallest() * smallest();
         assert_eq!(peer.facts().brought, expected, "{what}");
         // Found: by name, with the sum, and counted.
         let exposure = metric_of(&relay, "minus_relay_exposure_base_units", &peer).await;
         assert_eq!(exposure, f64::from(u32::try_from(expected / 2).unwrap()), "{what}");
-        assert!(metric(&relay, "minus_relay_stops_total").await > stops, "{what}");
+        assert!(relay.metric("minus_relay_stops_total").await > stops, "{what}");
         if disputes {
             assert!(metric_of(&relay, "minus_relay_disputes", &peer).await >= 1.0, "{what}");
         } else {
-            assert!(metric(&relay, "minus_relay_vouchers_refused_total").await > refused, "{what}");
+            assert!(relay.metric("minus_relay_vouchers_refused_total").await > refused, "{what}");
         }
     }
 }
@@ -187,7 +180,7 @@ async fn breaking_streams_before_they_are_acknowledged_has_an_end() {
         carried += u128::from(listen(&world, &relay, &peer).await);
     }
     assert_eq!(carried, most);
-    assert!(metric(&relay, "minus_relay_streams_cut_total").await >= 1.0);
+    assert!(relay.metric("minus_relay_streams_cut_total").await >= 1.0);
     let written_off = metric_of(&relay, "minus_relay_written_off_bytes", &peer).await;
     assert!(written_off >= f64::from(u32::try_from(most - CREDIT_BYTES).unwrap()), "{written_off}");
 }
@@ -210,7 +203,7 @@ async fn a_voucher_is_asked_for_after_so_many_bytes_without_waiting() {
     }
     assert_eq!(peer.facts().asked, 0, "not yet");
     assert_eq!(post_status(&relay.url(), &message(&world, &wallet, &unique_body())).await, 202);
-    until("the voucher is there", async || metric(&relay, "minus_relay_vouchers_collected_total").await == 1.0).await;
+    until("the voucher is there", async || relay.metric("minus_relay_vouchers_collected_total").await == 1.0).await;
     assert_eq!(peer.facts().claimed, (3 * smallest(), 0));
     assert_eq!(metric_of(&relay, "minus_relay_exposure_base_units", &peer).await, 0.0);
 }
@@ -271,10 +264,10 @@ async fn a_relay_that_claims_more_than_it_carried_is_paid_what_it_carried() {
     assert_eq!(post_status(&agent.url(), &other).await, 202);
     assert_eq!(bring(&agent, &token, &other).await, 202);
     let honest = claim(&world, &relay, &agent, bytes, 0).await;
-    assert_eq!(metric(&agent, "minus_relay_counts_disputed_total").await, 0.0);
+    assert_eq!(agent.metric("minus_relay_counts_disputed_total").await, 0.0);
     for (inbound, outbound, disputed) in [(bytes + 1, 0, 1.0), (u128::MAX, 0, 2.0), (bytes, 1, 3.0), (0, 5_000, 4.0)] {
         let said = claim(&world, &relay, &agent, inbound, outbound).await;
-        assert_eq!(metric(&agent, "minus_relay_counts_disputed_total").await, disputed);
+        assert_eq!(agent.metric("minus_relay_counts_disputed_total").await, disputed);
         assert_eq!((said.inbound_bytes, said.outbound_bytes), (bytes, 0));
         assert_eq!((said.total, honest.total), (units(bytes / 2), units(bytes / 2)));
         let voucher = said.voucher.unwrap();
@@ -298,7 +291,7 @@ async fn a_relay_keeps_a_few_sessions_and_old_tokens_end_at_once() {
         assert_eq!(bring(&agent, &token, &message(&world, &wallet, &unique_body())).await, 202);
         tokens.push(token);
     }
-    assert_eq!(metric(&agent, "minus_peer_sessions").await, 4.0);
+    assert_eq!(agent.metric("minus_peer_sessions").await, 4.0);
     let mut open = 0;
     for token in &tokens {
         open += usize::from(bring(&agent, token, &message(&world, &wallet, &unique_body())).await == 202);
@@ -311,7 +304,7 @@ async fn a_relay_keeps_a_few_sessions_and_old_tokens_end_at_once() {
     let again = post(&agent.url(), packet.as_bytes().to_vec()).await.bytes().await.unwrap();
     let reply = minus_protocol::open_reply(&session, &again).unwrap();
     assert!(matches!(reply, Reply::Refused { reason: Refusal::Replayed, .. }), "{reply:?}");
-    assert_eq!(metric(&agent, "minus_peer_sessions").await, 4.0);
+    assert_eq!(agent.metric("minus_peer_sessions").await, 4.0);
 }
 
 fn command_at_key(world: &World, relay: &Peer, agent: &Operator) -> (Packet, SessionKey) {

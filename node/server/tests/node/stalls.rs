@@ -18,16 +18,6 @@ use crate::{
 const LARGE: usize = 8;
 const LARGE_BYTES: usize = 1_000_000;
 
-async fn metric(node: &Operator, name: &str) -> u64 {
-    let metrics = node.admin("/metrics").await.text().await.unwrap();
-    let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    found.unwrap_or_else(|| panic!("no {name} in {metrics}"))
-}
-
-async fn streams_open(node: &Operator) -> u64 {
-    metric(node, "minus_streams_open").await
-}
-
 /// Subscribes with a tiny receive buffer, reads the status, and then nothing.
 async fn unread(world: &World, wallet: &PrivateKeySigner, agent: &Operator) -> (u16, TcpStream) {
     let socket = TcpSocket::new_v4().unwrap();
@@ -56,8 +46,8 @@ async fn a_reader_that_stops_reading_loses_its_place() {
     let wallet = customer_with_much_waiting(&world, &agent).await;
     let (status, _held) = unread(&world, &wallet, &agent).await;
     assert_eq!(status, 200);
-    until("its place is free", async || streams_open(&agent).await == 0).await;
-    assert!(metric(&agent, "minus_bytes_pushed_total").await > 0);
+    until("its place is free", async || agent.metric("minus_streams_open").await == 0.0).await;
+    assert!(agent.metric("minus_bytes_pushed_total").await > 0.0);
     let mut stream = subscribe(&world, &wallet, &agent, &agent.url(), 0).await;
     assert_eq!(stream.message().await.0, 1, "nothing is lost for the next");
 }
@@ -77,19 +67,19 @@ async fn streams_that_nobody_reads_are_refused_at_their_bound() {
         if status != 200 {
             break status;
         }
-        let mut before = 0;
+        let mut before = 0.0;
         until("it is stuck", async || {
             tokio::time::sleep(Duration::from_millis(80)).await;
-            let pushed = metric(&agent, "minus_bytes_pushed_total").await;
+            let pushed = agent.metric("minus_bytes_pushed_total").await;
             std::mem::replace(&mut before, pushed) == pushed
         })
         .await;
     };
     assert_eq!(refused, 429);
-    assert_eq!(streams_open(&agent).await, 16);
+    assert_eq!(agent.metric("minus_streams_open").await, 16.0);
     subscribe(&world, &other, &agent, &agent.url(), 0).await;
     held.clear();
-    until("they have ended", async || streams_open(&agent).await == 0).await;
+    until("they have ended", async || agent.metric("minus_streams_open").await == 0.0).await;
     assert_eq!(subscribe(&world, &wallet, &agent, &agent.url(), 0).await.message().await.0, 1);
 }
 
@@ -159,9 +149,9 @@ async fn a_host_that_vanished_loses_its_place() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    until("it listens", async || streams_open(&agent).await == 1).await;
+    until("it listens", async || agent.metric("minus_streams_open").await == 1.0).await;
     assert!(ip(&["link", "set", &host.cable, "down"]), "the cable is cut");
-    until("it is missed", async || streams_open(&agent).await == 0).await;
+    until("it is missed", async || agent.metric("minus_streams_open").await == 0.0).await;
     assert!(listener.try_wait().unwrap().is_none(), "the other side has heard of nothing");
     listener.kill().unwrap();
     listener.wait().unwrap();

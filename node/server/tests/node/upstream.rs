@@ -1,6 +1,8 @@
 //! What may stand at the end of an endpoint: addresses inside, redirects, bodies without end, floods of headers, silence.
 //! Each ends in 502, is counted by its reason, and takes no place for longer than its bound.
 
+use std::time::{Duration, Instant};
+
 use alloy::signers::local::PrivateKeySigner;
 use tokio::net::TcpListener;
 
@@ -11,9 +13,7 @@ use crate::{
 };
 
 async fn failures(relay: &Operator, reason: &str) -> f64 {
-    let text = relay.admin("/metrics").await.text().await.unwrap();
-    let name = format!("minus_egress_failures_total{{reason=\"{reason}\"}} ");
-    text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or_default()
+    relay.metric(&format!("minus_egress_failures_total{{reason=\"{reason}\"}}")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,7 @@ async fn endpoints_that_lead_inside_are_not_connected_to() {
         refused += 1.0;
         assert_eq!(failures(&relay, "private").await, refused, "{host}");
     }
-    let came = tokio::time::timeout(std::time::Duration::from_millis(100), inside.accept()).await;
+    let came = tokio::time::timeout(Duration::from_millis(100), inside.accept()).await;
     assert!(came.is_err(), "nobody came");
 }
 
@@ -111,6 +111,36 @@ async fn answers_that_are_none_end_in_502() {
     .await;
 }
 
+/// Takes a minute and a half: only with `MINUS_DEEP`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_falls_silent_is_given_up_as_one_that_broke_off() {
+    if !std::env::var("MINUS_DEEP").is_ok_and(|deep| !deep.is_empty()) {
+        return;
+    }
+    let world = World::new().await;
+    let relay = world.operator(|_| ()).await;
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let said = [head, "8\r\n: here\n\n\r\n"].concat().into_bytes();
+    let peer = Peer::new(&world, Manners { raw: Some((said, true)), ..Manners::honest() }).await;
+    let wallet = peer.wallet(&world).await;
+    relay.wait_for_head(&world).await;
+    let began = Instant::now();
+    let mut stream = post(&relay.url(), message(&world, &wallet, b"x").as_bytes().to_vec()).await;
+    assert_eq!(stream.status().as_u16(), 200);
+    let mut heard = Vec::new();
+    loop {
+        match stream.chunk().await {
+            Ok(Some(chunk)) => heard.extend(chunk),
+            Ok(None) => panic!("it ended as if that were all"),
+            Err(_) => break,
+        }
+    }
+    assert_eq!(heard, b": here\n\n");
+    assert!(began.elapsed() >= Duration::from_secs(90));
+    assert_eq!(failures(&relay, "silent").await, 1.0);
+    until("its place is free", async || relay.metric("minus_streams_open").await == 0.0).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_agent_takes_its_own_places_and_no_others() {
     let world = World::new().await;
@@ -135,9 +165,7 @@ async fn a_slow_agent_takes_its_own_places_and_no_others() {
     slow.behave(|manners| manners.raw = Some((Vec::new(), false)));
     until("all are let go", async || {
         slow.release();
-        while let Ok(Some(status)) =
-            tokio::time::timeout(std::time::Duration::from_millis(50), requests.join_next()).await
-        {
+        while let Ok(Some(status)) = tokio::time::timeout(Duration::from_millis(50), requests.join_next()).await {
             assert_eq!(status.unwrap(), 502);
         }
         requests.is_empty()

@@ -79,6 +79,13 @@ impl Operator {
         reqwest::get(format!("http://{admin}{path}")).await.unwrap()
     }
 
+    /// The value of a series, labels included; 0 before it has one.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let metrics = self.admin("/metrics").await.text().await.unwrap();
+        let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        metrics.lines().find_map(value).unwrap_or_default()
+    }
+
     pub(crate) async fn meters(&self) -> Value {
         self.admin("/meters").await.json().await.unwrap()
     }
