@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     agent::lane::Lane,
-    store::{Store, StoreError, chain},
+    store::{Store, StoreError, Touch, chain},
 };
 
 /// Why the view has no answer. Retryable; a stranger is told 503.
@@ -270,6 +270,7 @@ impl View {
             let committed = view
                 .store
                 .writer()
+                .touching(Touch::Nothing)
                 .write_patiently(move |connection| Box::pin(async move { chain::save(connection, &saved).await }))
                 .await;
             match &committed {

@@ -20,7 +20,7 @@ use crate::{
     clock,
     node::Node,
     store::{
-        commands,
+        Touch, commands,
         customers::{self, Entrusting},
         packets::Relay,
         peers::{self, NewSession},
@@ -188,6 +188,7 @@ async fn acknowledge(
 async fn book(node: &Node, offered: Acknowledgement) -> Result<Acknowledged, Refusal> {
     node.store
         .writer()
+        .touching(Touch::AccountOf(offered.wallet))
         .write(move |connection| Box::pin(async move { statements::acknowledge(connection, &offered).await }))
         .await
         .map_err(inside)
@@ -197,6 +198,7 @@ async fn picture(node: &Node, order: &Order) -> Result<Reply, Refusal> {
     let (id, wallet) = (order.id, order.sender);
     node.store
         .writer()
+        .touching(Touch::Nothing)
         .write(move |connection| {
             Box::pin(async move {
                 let now_s = clock::now_s();

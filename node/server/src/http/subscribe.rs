@@ -32,7 +32,7 @@ use crate::{
     clock,
     node::Node,
     store::{
-        StoreError,
+        StoreError, Touch,
         packets::{self, Relay, Waiting},
         statements::{self, Issued},
     },
@@ -247,7 +247,8 @@ impl Subscription {
         {
             return Ok(Issued::Held);
         }
-        let issuing = store.writer().write_patiently(move |connection| {
+        let writer = store.writer().touching(Touch::Nothing);
+        let issuing = writer.write_patiently(move |connection| {
             Box::pin(async move { statements::issue(connection, wallet, through, relay, clock::now_s()).await })
         });
         issuing.await

@@ -1,6 +1,6 @@
-//! Books in memory: what the tables say of some wallets, accounts and relays, and on top of it packets that are not in the
-//! tables yet. There are two: those that arrivals are judged on, with everything that is journaled, and those that are written
-//! into the tables, with what is just being entered. Only arrivals change them; whatever else changes the tables ends both.
+//! Books in memory: what the tables say of some wallets, accounts and relays, and on top of it packets that are journaled and
+//! not in the tables yet. Arrivals are judged on them, and what they say when a step begins is what it writes. Only arrivals
+//! change them; whatever else changes the tables has them forget what it touched.
 
 use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
 
@@ -14,6 +14,7 @@ use super::{
     convert::integer,
     customers::{self, Account, Wallet},
     lines::{self, Book},
+    transaction::Touch,
 };
 
 /// Wallets that are remembered beyond what is not in the tables: with their accounts some 30 MiB.
@@ -120,6 +121,39 @@ impl Books {
         Ok(())
     }
 
+    /// What the tables are to say of the parties to these packets, once everything that was entered here is in them.
+    pub(super) fn balances<'a>(&self, kept: impl Iterator<Item = &'a Kept>) -> Result<Balances, StoreError> {
+        let (mut wallets, mut payers, mut operators) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for Parties { wallet, payer, creditor } in kept.map(Parties::from) {
+            wallets.insert(wallet);
+            payers.insert(payer);
+            operators.extend(creditor);
+        }
+        let last_seq = |wallet| Some((wallet, self.wallets.get(&wallet)?.last_seq));
+        let owed = |operator| Some((operator, self.owed.get(&operator)?.clone()));
+        let account = |payer| self.accounts.get(&payer).cloned();
+        Ok(Balances {
+            accounts: payers.into_iter().map(account).collect::<Option<_>>().ok_or(StoreError::Corrupt("account"))?,
+            last_seqs: wallets.into_iter().map(last_seq).collect::<Option<_>>().ok_or(StoreError::Corrupt("wallet"))?,
+            owed: operators.into_iter().map(owed).collect::<Option<_>>().ok_or(StoreError::Corrupt("lines"))?,
+        })
+    }
+
+    /// Forgets what the tables may say differently now. Everything that was entered here is in them.
+    pub(super) fn forget(&mut self, touched: Touch) {
+        match touched {
+            Touch::Nothing => {}
+            Touch::AccountOf(wallet) => {
+                match self.wallets.get(&wallet) {
+                    Some(wallet) => drop(self.accounts.remove(&wallet.payer)),
+                    None => self.accounts.clear(),
+                }
+                self.owed.clear();
+            }
+            Touch::Everything => *self = Self::default(),
+        }
+    }
+
     /// Forgets some of what the tables say, if it is much: all but the parties to packets that are not in the tables.
     pub(super) fn forget_all_but(&mut self, pending: impl Iterator<Item = Parties>) {
         if self.wallets.len() <= WALLETS_MAX {
@@ -136,19 +170,38 @@ impl Books {
         self.owed.retain(|operator, _| operators.contains(operator));
     }
 
-    /// The number of a wallet's last packet.
-    pub(super) fn last_seq(&self, wallet: Address) -> Option<u64> {
-        Some(self.wallets.get(&wallet)?.last_seq)
+    /// That the tables, which everything was entered into, say the same: what was not forgotten was not touched.
+    #[cfg(test)]
+    pub(super) async fn check(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        let wallets = customers::wallets(connection, &self.wallets.keys().copied().collect()).await?;
+        for (address, wallet) in &self.wallets {
+            let of_tables = wallets.get(address).map(|wallet| (wallet.payer, wallet.last_seq));
+            assert_eq!(Some((wallet.payer, wallet.last_seq)), of_tables, "{address}");
+        }
+        let accounts = customers::accounts_of(connection, &self.accounts.keys().copied().collect()).await?;
+        let judged_on = |account: &Account| {
+            let Account { base, vouchered, reserved, stored_bytes, fronted, .. } = account;
+            (*base, *vouchered, *reserved, *stored_bytes, fronted.0)
+        };
+        for (payer, account) in &self.accounts {
+            assert_eq!(Some(judged_on(account)), accounts.get(payer).map(judged_on), "{payer}");
+        }
+        for (operator, owed) in &self.owed {
+            assert_eq!(*owed, lines::load(connection, Book::Owed, *operator).await?, "{operator}");
+        }
+        Ok(())
     }
+}
 
-    pub(super) fn account(&self, payer: Address) -> Option<&Account> {
-        self.accounts.get(&payer)
-    }
-
-    /// What is owed to a relay operator.
-    pub(super) fn owed(&self, operator: Address) -> &[MeterLine] {
-        self.owed.get(&operator).map_or(&[], Vec::as_slice)
-    }
+/// What the tables are to say of some parties; of the accounts, what packets change.
+#[derive(Debug, Default)]
+pub(super) struct Balances {
+    /// In the order of their payers.
+    pub(super) accounts: Vec<Account>,
+    /// The number of each wallet's last packet, in the order of wallets.
+    pub(super) last_seqs: Vec<(Address, u64)>,
+    /// What is owed to relay operators.
+    pub(super) owed: Vec<(Address, Vec<MeterLine>)>,
 }
 
 /// Whose books one packet touches.

@@ -297,7 +297,7 @@ pub(super) async fn accounts_of(
 }
 
 /// Writes back what arrivals change of accounts.
-pub(super) async fn save_accounts(connection: &mut Connection, accounts: &[&Account]) -> Result<(), StoreError> {
+pub(super) async fn save_accounts(connection: &mut Connection, accounts: &[Account]) -> Result<(), StoreError> {
     static UPDATE: LazyLock<Rows> = LazyLock::new(|| {
         let set = "reserved = new.column2, stored_bytes = new.column3, fronted = new.column4";
         let after = ") as new where accounts.payer = new.column1";

@@ -24,6 +24,7 @@ use super::{
     journal::Journal,
     seen,
     tables::{self, Order, Stepped, Tables},
+    transaction::Touch,
 };
 
 /// Packets that are journaled and not in the tables at most: half a second of what a small machine takes in, so that a step
@@ -50,8 +51,8 @@ struct Running {
     step: AbortOnDropHandle<(Tables, Stepped)>,
     /// How many of the pending batches it enters.
     batches: usize,
-    /// Whether it may change more than packets do.
-    is_exclusive: bool,
+    /// What it may change of the books, if it has closures.
+    touched: Vec<Touch>,
 }
 
 /// The connections of the writer, and what the tables do not say yet.
@@ -73,6 +74,13 @@ pub(super) struct Ledger {
     pending_bytes: usize,
     /// Whether memory and database are known to agree.
     is_sound: bool,
+}
+
+impl Running {
+    /// Whether it may change more than packets do.
+    const fn is_exclusive(&self) -> bool {
+        !self.touched.is_empty()
+    }
 }
 
 /// What became of some arrivals.
@@ -145,7 +153,7 @@ impl Ledger {
 
     /// Whether nothing is to be decided at the moment.
     pub(super) fn is_exclusive(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.is_exclusive)
+        self.running.as_ref().is_some_and(Running::is_exclusive)
     }
 
     /// Runs a statement outside of any transaction. No step may be under way.
@@ -242,14 +250,17 @@ impl Ledger {
 
     /// Begins a step that enters everything pending and does what else is in the order. None may be under way.
     pub(super) fn begin(&mut self, mut order: Order) -> Result<(), StoreError> {
-        let mut tables = self.tables.take().ok_or(StoreError::NotCommitted)?;
+        let balances = self.books.balances(self.pending.iter().flat_map(|batch| batch.kept.iter()));
+        self.is_sound &= balances.is_ok();
+        order.balances = balances?;
         order.batches = self.pending.iter().cloned().collect();
-        let (batches, is_exclusive) = (order.batches.len(), !order.works.is_empty());
+        let (batches, touched) = (order.batches.len(), order.works.iter().map(|work| work.touch).collect());
+        let mut tables = self.tables.take().ok_or(StoreError::NotCommitted)?;
         let step = AbortOnDropHandle::new(tokio::spawn(async move {
             let stepped = tables.step(order).await;
             (tables, stepped)
         }));
-        self.running = Some(Running { step, batches, is_exclusive });
+        self.running = Some(Running { step, batches, touched });
         Ok(())
     }
 
@@ -257,7 +268,7 @@ impl Ledger {
     pub(super) async fn stepped(&mut self) -> Result<Stepped, StoreError> {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let ended = (&mut running.step).await;
-        let (batches, is_exclusive) = (running.batches, running.is_exclusive);
+        let (batches, touched) = (running.batches, std::mem::take(&mut running.touched));
         self.running = None;
         let Ok((tables, stepped)) = ended else {
             self.is_sound = false;
@@ -266,7 +277,11 @@ impl Ledger {
         self.tables = Some(tables);
         self.is_sound &= stepped.committed.is_ok();
         if stepped.committed.is_ok() {
-            self.entered(batches, is_exclusive);
+            self.entered(batches, &touched);
+            #[cfg(test)]
+            if !touched.is_empty() {
+                self.books.check(&mut self.reading).await?;
+            }
             for id in &stepped.entered {
                 self.young.remove(id);
             }
@@ -275,7 +290,7 @@ impl Ledger {
     }
 
     /// The first pending batches are in the tables.
-    fn entered(&mut self, batches: usize, changes_books: bool) {
+    fn entered(&mut self, batches: usize, touched: &[Touch]) {
         for batch in self.pending.drain(..batches) {
             self.pending_packets -= batch.kept.len();
             self.pending_bytes -= bytes(&batch.kept);
@@ -283,8 +298,8 @@ impl Ledger {
                 journal.applied(batch.number);
             }
         }
-        if changes_books {
-            self.books = Books::default();
+        for touched in touched {
+            self.books.forget(*touched);
         }
         let pending = self.pending.iter().flat_map(|batch| batch.kept.iter());
         self.books.forget_all_but(pending.map(Parties::from));

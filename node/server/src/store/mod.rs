@@ -72,6 +72,7 @@ use self::{
 use crate::{clock, config::DatabaseUrl, metrics::Metrics};
 
 pub(crate) use sqlx::AnyConnection as Connection;
+pub(crate) use transaction::Touch;
 pub(crate) use writer::{QUEUE_LENGTH_MAX, Writer};
 
 /// Why the store could not do what it was asked.

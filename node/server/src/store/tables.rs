@@ -15,7 +15,7 @@ use sqlx::{Connection as _, Executor};
 use super::{
     Connection, StoreError,
     arrivals::Kept,
-    books::{Books, Parties},
+    books::{Balances, Books, Parties},
     compaction,
     convert::{hash, integer, unsigned},
     customers,
@@ -35,6 +35,8 @@ use super::{
 pub(super) struct Order {
     /// The next of the journal, in order.
     pub(super) batches: Vec<Batch>,
+    /// What the tables are to say with these.
+    pub(super) balances: Balances,
     pub(super) works: Vec<Work>,
     /// Who wants space given back to the file system, after that.
     pub(super) compactions: Vec<Answer<bool>>,
@@ -55,7 +57,6 @@ pub(super) struct Stepped {
 pub(super) struct Tables {
     connection: Connection,
     kind: Kind,
-    books: Books,
     recent: Recent,
     /// How far the journal is entered.
     through: u64,
@@ -76,14 +77,7 @@ pub(super) async fn store(connection: &mut Connection) -> Result<B256, StoreErro
 impl Tables {
     /// Not to be stepped before they were restored.
     pub(super) fn new(connection: Connection, database: &Database) -> Self {
-        Self {
-            connection,
-            kind: database.kind(),
-            books: Books::default(),
-            recent: Recent::default(),
-            through: 0,
-            tariffs: BTreeSet::new(),
-        }
+        Self { connection, kind: database.kind(), recent: Recent::default(), through: 0, tariffs: BTreeSet::new() }
     }
 
     /// Runs a statement outside of any transaction.
@@ -110,7 +104,7 @@ impl Tables {
     /// Ends a transaction that failed, forgets what memory holds, and enters what the journal does.
     pub(super) async fn restore(&mut self, journal: &mut Journal) -> Result<(), StoreError> {
         let _ = self.connection.execute("rollback").await;
-        (self.books, self.tariffs) = (Books::default(), BTreeSet::new());
+        self.tariffs = BTreeSet::new();
         self.connection.execute("begin").await?;
         // Changes a row before any is read: whoever wrote last has finished, or never will.
         sqlx::query("update applied set through = through").execute(&mut self.connection).await?;
@@ -120,7 +114,13 @@ impl Tables {
         let (last, kept) = journal.read(&mut self.connection, self.through).await?;
         if last > self.through {
             tracing::info!(packets = kept.len(), "entering what was journaled");
-            self.enter(&kept.iter().collect::<Vec<_>>(), last).await?;
+            let mut books = Books::default();
+            books.open(&mut self.connection, kept.iter().map(Parties::from)).await?;
+            for kept in &kept {
+                books.enter(kept)?;
+            }
+            let balances = books.balances(kept.iter())?;
+            self.enter(kept.iter().collect(), last, &balances).await?;
             journal::clear(&mut self.connection, last).await?;
         }
         self.connection.execute("commit").await?;
@@ -131,15 +131,16 @@ impl Tables {
     /// Does it, all or nothing, and says what became of it.
     pub(super) async fn step(&mut self, order: Order) -> Stepped {
         let began = Instant::now();
-        let works = order.works.len();
-        let mut finishes = Vec::with_capacity(works);
-        let done = if order.batches.is_empty() && works == 0 {
+        let Order { batches, balances, works, compactions } = order;
+        let count = works.len();
+        let mut finishes = Vec::with_capacity(count);
+        let done = if batches.is_empty() && works.is_empty() {
             Ok(Vec::new())
         } else {
-            self.transact(&order.batches, order.works, &mut finishes).await
+            self.transact(&batches, &balances, works, &mut finishes).await
         };
         let took = began.elapsed();
-        for answer in order.compactions {
+        for answer in compactions {
             let step = match &done {
                 Ok(_) => compaction::step(&mut self.connection, self.kind).await,
                 Err(_) => Err(StoreError::NotCommitted),
@@ -150,12 +151,13 @@ impl Tables {
             Ok(entered) => (Ok(()), entered),
             Err(error) => (Err(error), Vec::new()),
         };
-        Stepped { committed, finishes, entered, works, took }
+        Stepped { committed, finishes, entered, works: count, took }
     }
 
     async fn transact(
         &mut self,
         batches: &[Batch],
+        balances: &Balances,
         works: Vec<Work>,
         finishes: &mut Vec<Finish>,
     ) -> Result<Vec<B256>, StoreError> {
@@ -166,22 +168,23 @@ impl Tables {
                 // First, so that its space is there for what follows.
                 journal::clear(&mut self.connection, last.number).await?;
             }
-            let kept: Vec<_> = batches.iter().flat_map(|batch| batch.kept.iter()).collect();
-            entered = self.enter(&kept, last.number).await?;
+            let kept = batches.iter().flat_map(|batch| batch.kept.iter()).collect();
+            entered = self.enter(kept, last.number, balances).await?;
         }
-        let changes_books = !works.is_empty();
         transaction::run(&mut self.connection, works, finishes).await?;
         self.connection.execute("commit").await?;
-        if changes_books {
-            self.books = Books::default();
-        }
         Ok(entered)
     }
 
     /// Writes packets, with what the books say then, into the tables; the journal is entered up to `through`. The ids that are
     /// in the large table with it.
-    async fn enter(&mut self, kept: &[&Kept], through: u64) -> Result<Vec<B256>, StoreError> {
-        let Self { connection, books, .. } = self;
+    async fn enter(
+        &mut self,
+        mut kept: Vec<&Kept>,
+        through: u64,
+        balances: &Balances,
+    ) -> Result<Vec<B256>, StoreError> {
+        let connection = &mut self.connection;
         let moved = sqlx::query("update applied set through = $1 where through = $2")
             .bind(integer(through)?)
             .bind(integer(self.through)?)
@@ -190,32 +193,22 @@ impl Tables {
         if moved.rows_affected() != 1 {
             return Err(StoreError::NotCommitted);
         }
-        books.forget_all_but(std::iter::empty());
-        books.open(connection, kept.iter().map(|kept| Parties::from(*kept))).await?;
-        for kept in kept {
-            books.enter(kept)?;
+        customers::save_accounts(connection, &balances.accounts).await?;
+        customers::save_last_seqs(connection, &balances.last_seqs).await?;
+        for (operator, owed) in &balances.owed {
+            lines::replace(connection, Book::Owed, *operator, owed).await?;
         }
-        let payers: BTreeSet<_> = kept.iter().map(|kept| kept.payer).collect();
-        let accounts: Vec<_> = payers.into_iter().filter_map(|payer| books.account(payer)).collect();
-        customers::save_accounts(connection, &accounts).await?;
-        let wallets: BTreeSet<_> = kept.iter().map(|kept| kept.wallet).collect();
-        let wallets: Vec<_> = wallets.into_iter().filter_map(|at| Some((at, books.last_seq(at)?))).collect();
-        customers::save_last_seqs(connection, &wallets).await?;
-
-        let creditors: BTreeSet<_> =
-            kept.iter().filter_map(|kept| kept.creditor()).map(|relay| relay.operator).collect();
-        for operator in creditors {
-            lines::replace(connection, Book::Owed, operator, books.owed(operator)).await?;
-        }
-        for (relay, bytes) in brought(kept).into_values() {
+        for (relay, bytes) in brought(&kept).into_values() {
             peers::count_at_agent(connection, relay, bytes, 0).await?;
         }
-        for kept in kept {
+        for kept in &kept {
             if self.tariffs.insert(kept.tariff_version) {
                 packets::keep_tariff(connection, kept.tariff_version, kept.tariff).await?;
             }
         }
-        packets::insert(connection, kept).await?;
+        // Neighbours in the index one after the other: a page of it is found, changed and, if memory is short, written once.
+        kept.sort_unstable_by_key(|kept| (kept.wallet, kept.seq));
+        packets::insert(connection, &kept).await?;
         self.through = through;
         if kept.is_empty() {
             return Ok(Vec::new());

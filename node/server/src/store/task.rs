@@ -17,6 +17,7 @@ use super::{
     ledger::Ledger,
     packets::Waiting,
     tables::{Order, Stepped},
+    transaction::Touch,
     writer::{Answer, Condition, Job, job},
 };
 use crate::metrics::Metrics;
@@ -349,7 +350,9 @@ impl Task {
     /// disk too.
     async fn probe(&mut self) {
         self.probed_at = Instant::now();
-        let (Job::Work(pulse), mut answered) = job(|connection| Box::pin(super::pulse(connection)), |()| ()) else {
+        let (Job::Work(pulse), mut answered) =
+            job(Touch::Nothing, |connection| Box::pin(super::pulse(connection)), |()| ())
+        else {
             return;
         };
         self.settle().await;

@@ -1,5 +1,6 @@
 //! Closures in one transaction of the writer, each in a savepoint.
 
+use alloy::primitives::Address;
 use futures_util::future::BoxFuture;
 use sqlx::Executor;
 
@@ -7,8 +8,24 @@ use super::{Connection, StoreError};
 
 /// Tells a caller what became of its write, once it is known whether the transaction was committed.
 pub(super) type Finish = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-/// A write. Gives whether its changes are to stand.
-pub(super) type Work = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, (bool, Finish)> + Send>;
+/// Gives whether its changes are to stand.
+pub(super) type Run = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, (bool, Finish)> + Send>;
+
+/// A write.
+pub(super) struct Work {
+    pub(super) run: Run,
+    pub(super) touch: Touch,
+}
+
+/// What a write may change of what arrivals are judged on. What is touched is read again: a few writes that come all the time
+/// say that they touch little, and the tests hold them to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Touch {
+    Nothing,
+    /// The account that this wallet is on, and what is owed to relays.
+    AccountOf(Address),
+    Everything,
+}
 
 /// Runs them in the transaction that is open, whose commit ends the last savepoint too. Refused work leaves no trace.
 pub(super) async fn run(
@@ -19,7 +36,7 @@ pub(super) async fn run(
     let mut next = "savepoint work";
     for work in works {
         connection.execute(next).await?;
-        let (kept, finish) = work(connection).await;
+        let (kept, finish) = (work.run)(connection).await;
         finishes.push(finish);
         if !kept {
             connection.execute("rollback to work").await?;

@@ -24,7 +24,7 @@ use super::{
     database::Database,
     ledger::Ledger,
     task::Task,
-    transaction::{Finish, Work},
+    transaction::{Finish, Run, Touch, Work},
 };
 use crate::metrics::{Limit, Metrics};
 
@@ -81,6 +81,8 @@ pub(crate) struct Writer {
     queue: mpsc::Sender<Job>,
     condition: Arc<Condition>,
     turned_away: Counter,
+    /// Of what it writes.
+    touch: Touch,
 }
 
 impl Writer {
@@ -94,7 +96,12 @@ impl Writer {
         let condition = Arc::<Condition>::default();
         let turned_away = metrics.limit_reached.of(Limit::WriterQueue).clone();
         let task = Task::new(database, ledger, audience, metrics, Arc::clone(&condition));
-        (Self { queue, condition, turned_away }, tokio::spawn(task.run(jobs)))
+        (Self { queue, condition, turned_away, touch: Touch::Everything }, tokio::spawn(task.run(jobs)))
+    }
+
+    /// For a write that touches no more than this of what arrivals are judged on.
+    pub(crate) fn touching(&self, touch: Touch) -> Self {
+        Self { touch, ..self.clone() }
     }
 
     /// Stores a packet durably and answers then. Who listens to its wallet hears of it first. Refuses when there is no room
@@ -123,7 +130,7 @@ impl Writer {
         F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
         G: FnOnce(&T) + Send + 'static,
     {
-        let (job, answered) = job(work, then);
+        let (job, answered) = job(self.touch, work, then);
         self.enqueue(job).await?;
         answered.await.map_err(|_| self.unanswered())?
     }
@@ -134,7 +141,7 @@ impl Writer {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
-        let (job, answered) = job(work, |_| ());
+        let (job, answered) = job(self.touch, work, |_| ());
         self.queue.send(job).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| self.unanswered())?
     }
@@ -149,7 +156,7 @@ impl Writer {
         if self.is_caught_up() {
             return Ok(());
         }
-        self.write_patiently(|_| Box::pin(async { Ok(()) })).await
+        self.touching(Touch::Nothing).write_patiently(|_| Box::pin(async { Ok(()) })).await
     }
 
     /// Gives some space that deletions left back to the file system. Whether there is more.
@@ -206,14 +213,14 @@ impl Writer {
 }
 
 /// A write as the task runs it, and its answer.
-pub(super) fn job<T, F, G>(work: F, then: G) -> (Job, oneshot::Receiver<Result<T, StoreError>>)
+pub(super) fn job<T, F, G>(touch: Touch, work: F, then: G) -> (Job, oneshot::Receiver<Result<T, StoreError>>)
 where
     T: Send + 'static,
     F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     G: FnOnce(&T) + Send + 'static,
 {
     let (answer, answered) = oneshot::channel();
-    let work: Work = Box::new(move |connection| {
+    let run: Run = Box::new(move |connection| {
         Box::pin(async move {
             let outcome = work(connection).await;
             let kept = outcome.is_ok();
@@ -228,7 +235,7 @@ where
             (kept, finish)
         })
     });
-    (Job::Work(work), answered)
+    (Job::Work(Work { run, touch }), answered)
 }
 
 #[cfg(test)]

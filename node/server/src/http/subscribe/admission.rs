@@ -14,7 +14,7 @@ use super::super::commands::inside;
 use crate::{
     clock,
     node::Node,
-    store::{commands, customers, packets::Relay, subscriptions},
+    store::{Touch, commands, customers, packets::Relay, subscriptions},
 };
 
 /// How long a subscription that came by GET may be repeated: a page that stays open for a day keeps its stream. After that
@@ -70,6 +70,7 @@ pub(super) async fn admit(node: &Node, wish: Wish) -> Result<u64, Refusal> {
     let last_seq = node
         .store
         .writer()
+        .touching(Touch::Nothing)
         .write(move |connection| {
             Box::pin(async move {
                 let Some(wallet) = customers::wallet(&mut *connection, wish.wallet).await? else {

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     super::{
-        Store, StoreError,
+        Store, StoreError, Touch,
         arrivals::Arrival,
         customers,
         lines::{self, Book},
@@ -51,9 +51,10 @@ struct Trial<'a> {
 
 /// Runs one write and gives its value.
 macro_rules! write {
-    ($trial:expr, |$connection:ident| $work:expr) => {
-        $trial.store.writer().write(move |$connection| Box::pin(async move { $work })).await.expect("the store works")
-    };
+    ($trial:expr, $touch:expr, |$connection:ident| $work:expr) => {{
+        let writer = $trial.store.writer().touching($touch);
+        writer.write(move |$connection| Box::pin(async move { $work })).await.expect("the store works")
+    }};
 }
 
 impl<'a> Trial<'a> {
@@ -79,7 +80,15 @@ impl<'a> Trial<'a> {
         let trial = Self { place, store, task, payer, wallets, model, commands: 0 };
         let address = trial.payer.address();
         for wallet in wallets {
-            write!(trial, |connection| customers::entrust(connection, wallet, address, Amount::ZERO, lane, 1).await);
+            write!(trial, Touch::Everything, |connection| customers::entrust(
+                connection,
+                wallet,
+                address,
+                Amount::ZERO,
+                lane,
+                1
+            )
+            .await);
         }
         let session = NewSession {
             command: B256::repeat_byte(9),
@@ -89,7 +98,7 @@ impl<'a> Trial<'a> {
             expires_at: u64::MAX >> 1,
             base: Amount::ZERO,
         };
-        write!(trial, |connection| peers::open_session(connection, &session).await);
+        write!(trial, Touch::Nothing, |connection| peers::open_session(connection, &session).await);
         trial
     }
 
@@ -144,7 +153,9 @@ impl<'a> Trial<'a> {
         let (address, now_s) = (self.wallets[wallet], self.model.now_s);
         let through = self.model.last_seq[wallet];
         let relay = relayed.then_some(RELAY);
-        let issued = write!(self, |connection| statements::issue(connection, address, through, relay, now_s).await);
+        let issued =
+            write!(self, Touch::Nothing, |connection| statements::issue(connection, address, through, relay, now_s)
+                .await);
         match issued {
             Issued::Nothing => assert!(self.model.waiting[wallet].is_empty()),
             Issued::Held => {
@@ -175,6 +186,7 @@ impl<'a> Trial<'a> {
         let Some(place) = self.model.bills.iter().rposition(|bill| bill.wallet == wallet) else { return };
         let is_latest = place + 1 == self.model.bills.len();
         let bill = &self.model.bills[place];
+        let address = self.wallets[wallet];
         let billed = due(&bill.lines).expect("in range");
         let offered = Amount::from_base_units(billed.base_units().saturating_sub(less)).expect("small");
         self.commands += 1;
@@ -182,7 +194,7 @@ impl<'a> Trial<'a> {
         let acknowledgement = Acknowledgement {
             command: keccak256(self.commands.to_be_bytes()),
             now_s: self.model.now_s,
-            wallet: self.wallets[wallet],
+            wallet: address,
             statement: bill.number,
             voucher: SignedVoucher::sign(self.payer.address(), OPERATOR, offered, &domain, &self.payer),
             signer_authorized: true,
@@ -190,7 +202,8 @@ impl<'a> Trial<'a> {
             own_operator: OPERATOR,
         };
         let said = acknowledgement.clone();
-        let outcome = write!(self, |connection| statements::acknowledge(connection, &said).await);
+        let outcome =
+            write!(self, Touch::AccountOf(address), |connection| statements::acknowledge(connection, &said).await);
 
         let expected = if !is_latest {
             Err(Refusal::Superseded)
@@ -212,7 +225,11 @@ impl<'a> Trial<'a> {
             Err(refusal) => assert_eq!(outcome, Acknowledged::Refused(refusal)),
             Ok(books) => {
                 assert_eq!(outcome, Acknowledged::Yes { total: billed, through });
-                let replayed = write!(self, |connection| statements::acknowledge(connection, &acknowledgement).await);
+                let replayed = write!(self, Touch::AccountOf(address), |connection| statements::acknowledge(
+                    connection,
+                    &acknowledgement
+                )
+                .await);
                 assert_eq!(replayed, Acknowledged::Refused(Refusal::Replayed));
                 if books {
                     let bill = &mut self.model.bills[place];
@@ -235,7 +252,7 @@ impl<'a> Trial<'a> {
 
     async fn expire(&mut self) {
         let before_s = self.model.now_s.saturating_sub(RETENTION_S);
-        write!(self, |connection| packets::expire(connection, before_s).await);
+        write!(self, Touch::Everything, |connection| packets::expire(connection, before_s).await);
         for waiting in &mut self.model.waiting {
             waiting.retain(|waiting| waiting.carriage.stored_at >= before_s);
         }
