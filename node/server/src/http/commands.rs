@@ -156,23 +156,26 @@ async fn acknowledge(
         command: order.id,
         now_s: clock::now_s(),
         wallet: order.sender,
+        payer,
         statement,
         voucher,
         signer_authorized,
         lane: node.view.lane(payer, own.operator).await.map_err(inside)?,
         own_operator: own.operator,
     };
-    let mut outcome = book(node, offered.clone()).await?;
+    // What came through a relay was probably pushed through it.
+    let touch = if order.relay.is_some() { Touch::AccountOf(order.sender) } else { Touch::Room(payer) };
+    let mut outcome = book(node, offered.clone(), touch).await?;
     if outcome == Acknowledged::Refused(Refusal::VoucherAboveLane) {
         let lane = node.view.refresh_lane(payer, own.operator).await.map_err(inside)?;
         if lane != offered.lane {
-            outcome = book(node, Acknowledgement { lane, ..offered }).await?;
+            outcome = book(node, Acknowledgement { lane, ..offered }, touch).await?;
         }
     }
     match outcome {
         Acknowledged::Yes { total, through } => {
             node.metrics.statements_acknowledged.increment(1);
-            node.subscriptions.acknowledged(order.sender, through);
+            node.subscriptions.acknowledged(payer, order.sender, through);
             node.outbox_bell.notify_one();
             Ok(Reply::Acknowledged { total })
         }
@@ -182,16 +185,24 @@ async fn acknowledge(
             }
             Err(refusal)
         }
+        // Not when that may be touched.
+        Acknowledged::OwesRelay => Err(Refusal::Failed),
     }
 }
 
-async fn book(node: &Node, offered: Acknowledgement) -> Result<Acknowledged, Refusal> {
-    node.store
-        .writer()
-        .touching(Touch::AccountOf(offered.wallet))
-        .write(move |connection| Box::pin(async move { statements::acknowledge(connection, &offered).await }))
-        .await
-        .map_err(inside)
+async fn book(node: &Node, offered: Acknowledgement, touch: Touch) -> Result<Acknowledged, Refusal> {
+    let touching = async |touch| {
+        let offered = offered.clone();
+        let writer = node.store.writer().touching(touch);
+        let booking = writer.write(move |connection| {
+            Box::pin(async move { statements::acknowledge(connection, &offered, touch).await })
+        });
+        booking.await.map_err(inside)
+    };
+    match touching(touch).await? {
+        Acknowledged::OwesRelay => touching(Touch::AccountOf(offered.wallet)).await,
+        outcome => Ok(outcome),
+    }
 }
 
 async fn picture(node: &Node, order: &Order) -> Result<Reply, Refusal> {

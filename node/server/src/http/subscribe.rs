@@ -3,20 +3,24 @@
 //!
 //! - `admission` — who may subscribe, and from where on
 //! - `listeners` — the running subscriptions; `fresh` — what was just stored, handed over to them
-//! - `progress` — what was pushed, what is paid, when to draw up a statement
+//! - `progress` — what was pushed, what is paid, when to draw up a statement; `turns` — which wallet of an account is billed
 
 mod admission;
 mod fresh;
 mod listeners;
 mod progress;
+mod turns;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, pin::pin, sync::Arc};
 
 use alloy::primitives::Address;
 use axum::{body::Bytes, response::Response};
 use futures_util::Stream;
 use minus_protocol::{Frame, Refusal, SessionKey, StreamSealer, random_bytes};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep_until},
+};
 
 pub(crate) use self::{
     admission::{Resumed, Wish},
@@ -26,6 +30,7 @@ use self::{
     fresh::Next,
     listeners::Line,
     progress::{Bill, Progress},
+    turns::Turn,
 };
 use super::streaming::{self, BrokenOff};
 use crate::{
@@ -89,8 +94,12 @@ pub(crate) async fn open(node: &Arc<Node>, session: &SessionKey, wish: Wish) -> 
 fn events(mut subscription: Subscription) -> impl Stream<Item = Result<Bytes, BrokenOff>> {
     async_stream::stream! {
         yield Ok(subscription.sealer.opening_event().into());
-        let keep_alive = subscription.node.config.keep_alive;
+        let node = Arc::clone(&subscription.node);
+        let keep_alive = node.config.keep_alive;
         let mut spoke_at = Instant::now();
+        // Both are set up once: a message costs less than a place among those that wait for a time or for the end.
+        let mut stopped = pin!(node.stop.cancelled());
+        let mut alarm = pin!(sleep_until(spoke_at + keep_alive));
         loop {
             let caught_up = loop {
                 let Ok(gathered) = subscription.gather().await else { return };
@@ -125,11 +134,15 @@ fn events(mut subscription: Subscription) -> impl Stream<Item = Result<Bytes, Br
             }
             let silent_until = spoke_at + keep_alive;
             let wake_at = look_again.map_or(silent_until, |at: Instant| at.min(silent_until));
+            // One that is early is set again when it rings: it rarely does, and what is pushed meanwhile moves it often.
+            if alarm.is_elapsed() || wake_at < alarm.deadline() {
+                alarm.as_mut().reset(wake_at);
+            }
             tokio::select! {
                 biased;
-                () = subscription.node.stop.cancelled() => return,
+                () = &mut stopped => return,
                 () = subscription.line.bell.notified() => {}
-                () = tokio::time::sleep_until(wake_at) => {}
+                () = &mut alarm => {}
             }
             if subscription.line.is_displaced() {
                 return;
@@ -163,6 +176,9 @@ impl Subscription {
         self.progress.acknowledged(self.line.acknowledged());
         if self.line.take_bill_again() {
             self.progress.bill_again();
+        }
+        if self.line.take_called() {
+            self.progress.called();
         }
     }
 
@@ -241,13 +257,7 @@ impl Subscription {
 
     async fn issue(&self) -> Result<Issued, StoreError> {
         let (wallet, through, relay) = (self.wallet, self.progress.cursor(), self.relay);
-        let store = &self.node.store;
-        if let Some(payer) = store.payer_of(wallet)
-            && statements::is_held_up(store.readers(), payer, wallet, clock::now_s()).await?
-        {
-            return Ok(Issued::Held);
-        }
-        let writer = store.writer().touching(Touch::Nothing);
+        let writer = self.node.store.writer().touching(Touch::Nothing);
         let issuing = writer.write_patiently(move |connection| {
             Box::pin(async move { statements::issue(connection, wallet, through, relay, clock::now_s()).await })
         });
@@ -257,16 +267,30 @@ impl Subscription {
     /// Issues a statement over everything the client has; it is durable before it is pushed.
     async fn bill(&mut self) -> Result<Billed, StoreError> {
         let began = Instant::now();
-        match self.issue().await? {
-            Issued::Held => {
-                self.progress.held(Instant::now());
+        let node = Arc::clone(&self.node);
+        let (subscriptions, wallet) = (&node.subscriptions, self.wallet);
+        let Some(payer) = node.store.payer_of(wallet) else {
+            self.progress.nothing_to_bill();
+            return Ok(Billed::Nothing);
+        };
+        if let Turn::At(time) = subscriptions.turn(payer, wallet) {
+            self.progress.held(time);
+            return Ok(Billed::Held);
+        }
+        match self.issue().await.inspect_err(|_| subscriptions.not_billed(payer, wallet))? {
+            Issued::Held { by, rest } => {
+                let until = Instant::now() + rest;
+                subscriptions.held_up(payer, wallet, by, until);
+                self.progress.held(until);
                 Ok(Billed::Held)
             }
             Issued::Nothing => {
+                subscriptions.not_billed(payer, wallet);
                 self.progress.nothing_to_bill();
                 Ok(Billed::Nothing)
             }
             Issued::Statement(statement) => {
+                subscriptions.billed(payer, wallet);
                 self.progress.billed(statement.through, Instant::now());
                 self.node.metrics.statements_issued.increment(1);
                 self.node.metrics.statement_seconds.record(began.elapsed());

@@ -1,6 +1,6 @@
 //! Books in memory: what the tables say of some wallets, accounts and relays, and on top of it packets that are journaled and
-//! not in the tables yet. Arrivals are judged on them, and what they say when a step begins is what it writes. Only arrivals
-//! change them; whatever else changes the tables has them forget what it touched.
+//! not in the tables yet. Arrivals are judged on them, and what they say when a step begins is what it writes. Arrivals change
+//! them; whatever else changes the tables has them forget what it touched, or restates it with what was let in meanwhile.
 
 use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
 
@@ -105,18 +105,16 @@ impl Books {
     pub(super) fn enter(&mut self, kept: &Kept) -> Result<(), StoreError> {
         let wallet = self.wallets.get_mut(&kept.wallet).ok_or(StoreError::Corrupt("wallet"))?;
         let account = self.accounts.get_mut(&kept.payer).ok_or(StoreError::Corrupt("account"))?;
-        let reserved = account.reserved.checked_add(kept.reserve).ok_or(StoreError::Range("reserve"))?;
-        let stored_bytes = account.stored_bytes.saturating_add(kept.bytes());
-        for number in [kept.seq, kept.now_s, stored_bytes] {
+        for number in [kept.seq, kept.now_s] {
             integer(number)?;
         }
+        let mut holding = account.clone();
+        hold(&mut holding, kept)?;
         if let Some(relay) = kept.creditor() {
             let owed = self.owed.get_mut(&relay.operator).ok_or(StoreError::Corrupt("lines"))?;
             lines::add_relayed(owed, kept.tariff_version, kept.tariff, u128::from(kept.bytes()))?;
-            account.fronted = account.fronted.and(kept.bytes(), kept.tariff);
         }
-        account.reserved = reserved;
-        account.stored_bytes = stored_bytes;
+        *account = holding;
         wallet.last_seq = kept.seq;
         Ok(())
     }
@@ -142,7 +140,7 @@ impl Books {
     /// Forgets what the tables may say differently now. Everything that was entered here is in them.
     pub(super) fn forget(&mut self, touched: Touch) {
         match touched {
-            Touch::Nothing => {}
+            Touch::Nothing | Touch::Room(_) => {}
             Touch::AccountOf(wallet) => {
                 match self.wallets.get(&wallet) {
                     Some(wallet) => drop(self.accounts.remove(&wallet.payer)),
@@ -152,6 +150,30 @@ impl Books {
             }
             Touch::Everything => *self = Self::default(),
         }
+    }
+
+    /// Takes over what the tables say of accounts that are remembered, and puts on top what is not in them. An error leaves
+    /// these books of no use.
+    pub(super) fn restate<'k>(
+        &mut self,
+        accounts: &[Account],
+        pending: impl Iterator<Item = &'k Kept>,
+    ) -> Result<(), StoreError> {
+        let mut restated = HashSet::new();
+        for account in accounts {
+            if let Some(known) = self.accounts.get_mut(&account.payer) {
+                known.clone_from(account);
+                restated.insert(account.payer);
+            }
+        }
+        if restated.is_empty() {
+            return Ok(());
+        }
+        for kept in pending.filter(|kept| restated.contains(&kept.payer)) {
+            let account = self.accounts.get_mut(&kept.payer).ok_or(StoreError::Corrupt("account"))?;
+            hold(account, kept)?;
+        }
+        Ok(())
     }
 
     /// Forgets some of what the tables say, if it is much: all but the parties to packets that are not in the tables.
@@ -202,6 +224,17 @@ pub(super) struct Balances {
     pub(super) last_seqs: Vec<(Address, u64)>,
     /// What is owed to relay operators.
     pub(super) owed: Vec<(Address, Vec<MeterLine>)>,
+}
+
+/// Puts a packet that was let in on its account.
+fn hold(account: &mut Account, kept: &Kept) -> Result<(), StoreError> {
+    account.reserved = account.reserved.checked_add(kept.reserve).ok_or(StoreError::Range("reserve"))?;
+    account.stored_bytes = account.stored_bytes.saturating_add(kept.bytes());
+    integer(account.stored_bytes)?;
+    if kept.creditor().is_some() {
+        account.fronted = account.fronted.and(kept.bytes(), kept.tariff);
+    }
+    Ok(())
 }
 
 /// Whose books one packet touches.

@@ -1,7 +1,7 @@
 //! Journal and tables together. Packets that are let in are first journaled, in one small write, and answered; steps of the
 //! `tables` enter them meanwhile, many at once. What is let in is decided on books in memory, which cover everything journaled;
-//! a step with closures, which may change anything, has everything that was journaled entered with it, and nothing is decided
-//! while it runs.
+//! a step with closures has everything that was journaled entered with it. While one runs that may change anything, nothing is
+//! decided; after one that only makes room on some accounts, what was decided meanwhile is put on top of them.
 //!
 //! After a failure nobody knows what was committed. Then, as at every start, memory is forgotten and the journal is entered
 //! before anything else.
@@ -77,9 +77,9 @@ pub(super) struct Ledger {
 }
 
 impl Running {
-    /// Whether it may change more than packets do.
-    const fn is_exclusive(&self) -> bool {
-        !self.touched.is_empty()
+    /// Whether it may change what arrivals are judged on, other than to their good.
+    fn is_exclusive(&self) -> bool {
+        self.touched.iter().any(|touch| touch.is_exclusive())
     }
 }
 
@@ -278,8 +278,13 @@ impl Ledger {
         self.is_sound &= stepped.committed.is_ok();
         if stepped.committed.is_ok() {
             self.entered(batches, &touched);
+            let meanwhile = self.pending.iter().flat_map(|batch| batch.kept.iter());
+            if let Err(error) = self.books.restate(&stepped.accounts, meanwhile) {
+                self.is_sound = false;
+                return Err(error);
+            }
             #[cfg(test)]
-            if !touched.is_empty() {
+            if !touched.is_empty() && self.pending.is_empty() {
                 self.books.check(&mut self.reading).await?;
             }
             for id in &stepped.entered {

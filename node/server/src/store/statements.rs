@@ -1,12 +1,14 @@
 //! Statements: issued before they are pushed, acknowledged once. Issuing changes no meter; acknowledging moves meters,
 //! packets, the relay's account and the voucher in one transaction, so a crash leaves all of it or nothing.
 
+use std::time::Duration;
+
 use alloy::primitives::{Address, B256};
 use minus_bindings::{Amount, SignedVoucher};
 use minus_protocol::{MeterLine, Refusal, Statement};
 
 use super::{
-    Connection, StoreError, commands,
+    Connection, StoreError, Touch, commands,
     convert::{address, amount, amount_column, flag, integer, unsigned},
     customers,
     lines::{self, Book},
@@ -33,30 +35,22 @@ struct LatestRow {
 type Row = (i64, Vec<u8>, i64, i64, String, Option<Vec<u8>>, i64);
 
 impl LatestRow {
-    /// Whether it holds up the bill of this wallet.
-    fn holds_up(&self, wallet: Address, now_s: u64) -> bool {
+    /// For how long it holds up the bill of this wallet, if it does.
+    fn holds_up(&self, wallet: Address, now_s: u64) -> Option<Duration> {
+        let peace_ends = self.at.saturating_add(PATIENCE_S);
         // One from the future is not young: the clock was set back, and nobody waits until it is there again.
-        let young = (self.at..self.at.saturating_add(PATIENCE_S)).contains(&now_s);
-        !self.latest.acknowledged && self.latest.wallet != wallet && young
+        let is_young = (self.at..peace_ends).contains(&now_s);
+        let holds_up = !self.latest.acknowledged && self.latest.wallet != wallet && is_young;
+        holds_up.then(|| Duration::from_secs(peace_ends - now_s))
     }
 }
 
-/// Whether a bill of this wallet would be held up, as a reader sees it: nobody need take a turn in the writer to learn it.
-pub(crate) async fn is_held_up<'e>(
-    executor: impl sqlx::AnyExecutor<'e>,
-    payer: Address,
-    wallet: Address,
-    now_s: u64,
-) -> Result<bool, StoreError> {
-    Ok(latest(executor, payer).await?.is_some_and(|row| row.holds_up(wallet, now_s)))
-}
-
-async fn latest<'e>(executor: impl sqlx::AnyExecutor<'e>, payer: Address) -> Result<Option<LatestRow>, StoreError> {
+async fn latest(connection: &mut Connection, payer: Address) -> Result<Option<LatestRow>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
         "select number, wallet, through, at, total, relay, acknowledged from statements where payer = $1",
     )
     .bind(payer.to_vec())
-    .fetch_optional(executor)
+    .fetch_optional(connection)
     .await?;
     row.map(|(number, wallet, through, at, total, relay, acknowledged)| {
         Ok(LatestRow {
@@ -79,8 +73,8 @@ async fn latest<'e>(executor: impl sqlx::AnyExecutor<'e>, payer: Address) -> Res
 pub(crate) enum Issued {
     /// Push this one. It is now the account's latest.
     Statement(Statement),
-    /// Another wallet of the account is being billed; ask again later.
-    Held,
+    /// This other wallet of the account is being billed; ask again after so long.
+    Held { by: Address, rest: Duration },
     /// Nothing stored is covered.
     Nothing,
 }
@@ -97,8 +91,10 @@ pub(crate) async fn issue(
         return Ok(Issued::Nothing);
     };
     let mut account = customers::account(&mut *connection, owner.payer).await?.ok_or(StoreError::Corrupt("account"))?;
-    if latest(&mut *connection, owner.payer).await?.is_some_and(|row| row.holds_up(wallet, now_s)) {
-        return Ok(Issued::Held);
+    if let Some(row) = latest(&mut *connection, owner.payer).await?
+        && let Some(rest) = row.holds_up(wallet, now_s)
+    {
+        return Ok(Issued::Held { by: row.latest.wallet, rest });
     }
     // A client may claim to have more than was ever stored; the statement names what there was.
     let through = through.min(owner.last_seq);
@@ -171,6 +167,8 @@ pub(crate) struct Acknowledgement {
     pub(crate) command: B256,
     pub(crate) now_s: u64,
     pub(crate) wallet: Address,
+    /// Who is thought to pay for the wallet: whose lane is given here.
+    pub(crate) payer: Address,
     pub(crate) statement: u64,
     pub(crate) voucher: SignedVoucher,
     pub(crate) signer_authorized: bool,
@@ -185,16 +183,24 @@ pub(crate) enum Acknowledged {
     Yes { total: Amount, through: u64 },
     /// Nothing changed.
     Refused(Refusal),
+    /// Nothing changed: a relay is to be owed for it, and this write may not touch what relays are owed.
+    OwesRelay,
 }
 
-/// Judges and books an acknowledgement.
+/// Judges and books an acknowledgement. Of what arrivals are judged on, it makes room on the payer's account, and touches more
+/// only if it may.
 pub(crate) async fn acknowledge(
     connection: &mut Connection,
     offered: &Acknowledgement,
+    touch: Touch,
 ) -> Result<Acknowledged, StoreError> {
     let Some(owner) = customers::wallet(&mut *connection, offered.wallet).await? else {
         return Ok(Acknowledged::Refused(Refusal::NotEntrusted));
     };
+    if owner.payer != offered.payer {
+        // The wallet has just moved, and what was billed to its former payer is billed anew.
+        return Ok(Acknowledged::Refused(Refusal::Superseded));
+    }
     let mut account = customers::account(&mut *connection, owner.payer).await?.ok_or(StoreError::Corrupt("account"))?;
     let row = latest(&mut *connection, owner.payer).await?;
     let standing = Standing {
@@ -215,6 +221,9 @@ pub(crate) async fn acknowledge(
         Err(refusal) => return Ok(Acknowledged::Refused(refusal)),
     };
     let row = row.ok_or(StoreError::Corrupt("statement"))?;
+    if verdict == Verdict::Accept && row.relay.is_some() && !touch.is_exclusive() {
+        return Ok(Acknowledged::OwesRelay);
+    }
     if !commands::first_time(connection, offered.command, offered.now_s).await? {
         return Ok(Acknowledged::Refused(Refusal::Replayed));
     }

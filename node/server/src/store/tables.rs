@@ -18,7 +18,7 @@ use super::{
     books::{Balances, Books, Parties},
     compaction,
     convert::{hash, integer, unsigned},
-    customers,
+    customers::{self, Account},
     database::{Database, Kind},
     journal::{self, Journal},
     ledger::Batch,
@@ -49,8 +49,17 @@ pub(super) struct Stepped {
     pub(super) finishes: Vec<Finish>,
     /// Ids that are in the large table now.
     pub(super) entered: Vec<B256>,
+    /// Accounts that have more room now, with everything that was entered.
+    pub(super) accounts: Vec<Account>,
     pub(super) works: usize,
     pub(super) took: Duration,
+}
+
+/// What a transaction has done that memory is to know.
+#[derive(Default)]
+struct Done {
+    entered: Vec<B256>,
+    accounts: Vec<Account>,
 }
 
 #[derive(Debug)]
@@ -135,7 +144,7 @@ impl Tables {
         let count = works.len();
         let mut finishes = Vec::with_capacity(count);
         let done = if batches.is_empty() && works.is_empty() {
-            Ok(Vec::new())
+            Ok(Done::default())
         } else {
             self.transact(&batches, &balances, works, &mut finishes).await
         };
@@ -147,11 +156,11 @@ impl Tables {
             };
             let _ = answer.send(step);
         }
-        let (committed, entered) = match done {
-            Ok(entered) => (Ok(()), entered),
-            Err(error) => (Err(error), Vec::new()),
+        let (committed, Done { entered, accounts }) = match done {
+            Ok(done) => (Ok(()), done),
+            Err(error) => (Err(error), Done::default()),
         };
-        Stepped { committed, finishes, entered, works: count, took }
+        Stepped { committed, finishes, entered, accounts, works: count, took }
     }
 
     async fn transact(
@@ -160,20 +169,24 @@ impl Tables {
         balances: &Balances,
         works: Vec<Work>,
         finishes: &mut Vec<Finish>,
-    ) -> Result<Vec<B256>, StoreError> {
+    ) -> Result<Done, StoreError> {
         self.connection.execute("begin").await?;
-        let mut entered = Vec::new();
+        let mut done = Done::default();
         if let Some(last) = batches.last() {
             if self.kind == Kind::Postgres {
                 // First, so that its space is there for what follows.
                 journal::clear(&mut self.connection, last.number).await?;
             }
             let kept = batches.iter().flat_map(|batch| batch.kept.iter()).collect();
-            entered = self.enter(kept, last.number, balances).await?;
+            done.entered = self.enter(kept, last.number, balances).await?;
         }
+        let payers: BTreeSet<_> = works.iter().filter_map(|work| work.touch.room()).collect();
         transaction::run(&mut self.connection, works, finishes).await?;
+        if !payers.is_empty() {
+            done.accounts = customers::accounts_of(&mut self.connection, &payers).await?.into_values().collect();
+        }
         self.connection.execute("commit").await?;
-        Ok(entered)
+        Ok(done)
     }
 
     /// Writes packets, with what the books say then, into the tables; the journal is entered up to `through`. The ids that are

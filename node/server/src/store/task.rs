@@ -28,12 +28,12 @@ const BATCH_LENGTH_MAX: usize = 128;
 /// packet fits.
 const ROW_BYTES_MAX: usize = 4 << 20;
 /// While packets arrive, other work gathers for so long since the last transaction of its kind: each has to have the journal
-/// entered first, and a thousand streams' acknowledgements would have it entered packet by packet.
-const WORK_GATHERS_FOR: Duration = Duration::from_millis(20);
+/// entered first, and a thousand streams' acknowledgements would have it entered packet by packet. What is entered in few
+/// large steps costs half of that in many small ones.
+const WORK_GATHERS_FOR: Duration = Duration::from_millis(50);
 /// Other work waiting at most; then nothing is taken from the queue.
 const WORKS_MAX: usize = 1_024;
-/// Packets that are entered with other work, while none are let in, if that can be had: more are entered before it, beside
-/// arrivals.
+/// Packets that are entered with work that arrivals wait for, if that can be had: more are entered before it, beside arrivals.
 const EXCLUSIVE_PACKETS: usize = 512;
 /// How long a packet is in the journal alone before a step begins: what reads the tables without need to know the latest is
 /// hardly older.
@@ -248,7 +248,8 @@ impl Task {
         let is_ready = self.ready().await.map(|_| ());
         let has_work = self.has_due_work();
         let pending = self.ledger.as_ref().map_or(0, Ledger::pending);
-        let is_prepared = self.is_prepared || pending <= EXCLUSIVE_PACKETS;
+        let is_exclusive = self.waiting.works.iter().any(|work| work.touch.is_exclusive());
+        let is_prepared = self.is_prepared || !is_exclusive || pending <= EXCLUSIVE_PACKETS;
         let mut order = std::mem::take(&mut self.waiting);
         if is_ready.is_ok() && !(has_work && is_prepared) {
             self.waiting.works = std::mem::take(&mut order.works);

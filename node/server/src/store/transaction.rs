@@ -19,12 +19,32 @@ pub(super) struct Work {
 
 /// What a write may change of what arrivals are judged on. What is touched is read again: a few writes that come all the time
 /// say that they touch little, and the tests hold them to it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Touch {
+    /// Arrivals go on beside it.
     Nothing,
-    /// The account that this wallet is on, and what is owed to relays.
+    /// The account of this payer, and it only so that there is more room on it afterwards. Arrivals go on beside it: for what
+    /// there was room before, there is room after.
+    Room(Address),
+    /// The account that this wallet is on, and what is owed to relays. No arrival is judged before it is done.
     AccountOf(Address),
+    /// No arrival is judged before it is done.
     Everything,
+}
+
+impl Touch {
+    /// Whether no arrival is judged before it is done.
+    pub(super) const fn is_exclusive(self) -> bool {
+        matches!(self, Self::AccountOf(_) | Self::Everything)
+    }
+
+    /// On whose account it makes room beside arrivals.
+    pub(super) const fn room(self) -> Option<Address> {
+        match self {
+            Self::Room(payer) => Some(payer),
+            Self::Nothing | Self::AccountOf(_) | Self::Everything => None,
+        }
+    }
 }
 
 /// Runs them in the transaction that is open, whose commit ends the last savepoint too. Refused work leaves no trace.

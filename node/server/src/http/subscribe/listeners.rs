@@ -9,9 +9,12 @@ use std::{
 };
 
 use alloy::primitives::Address;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
-use super::fresh::{Fresh, Next};
+use super::{
+    fresh::{Fresh, Next},
+    turns::{Turn, Turns},
+};
 use crate::store::{Audience, packets::Waiting};
 
 /// Streams of one wallet, displaced ones included: one that nobody reads cannot see that it was displaced, and holds what
@@ -27,6 +30,8 @@ pub(super) struct Line {
     acknowledged: AtomicU64,
     /// Whether the last statement is worth nothing any more.
     bill_again: AtomicBool,
+    /// Set when it is this wallet's turn to be billed.
+    called: AtomicBool,
     /// Set when a newer subscription of the wallet takes over.
     displaced: AtomicBool,
     fresh: Mutex<Fresh>,
@@ -38,6 +43,7 @@ impl Line {
             bell: Notify::new(),
             acknowledged: AtomicU64::new(0),
             bill_again: AtomicBool::new(false),
+            called: AtomicBool::new(false),
             displaced: AtomicBool::new(false),
             fresh: Mutex::new(Fresh::new(in_all)),
         }
@@ -54,6 +60,11 @@ impl Line {
     /// Whether to bill again; asked once.
     pub(super) fn take_bill_again(&self) -> bool {
         self.bill_again.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether it is this wallet's turn to be billed; asked once.
+    pub(super) fn take_called(&self) -> bool {
+        self.called.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn is_displaced(&self) -> bool {
@@ -86,6 +97,8 @@ pub(crate) struct Subscriptions {
     wallets: Mutex<HashMap<Address, Streams>>,
     /// Bytes handed over and not pushed yet.
     fresh_bytes: Arc<AtomicUsize>,
+    /// Who is billed, and who waits for it.
+    turns: Mutex<Turns>,
 }
 
 impl Subscriptions {
@@ -97,12 +110,47 @@ impl Subscriptions {
         self.with(|wallets| wallets.get(&wallet).map(|streams| Arc::clone(&streams.line)))
     }
 
-    /// This wallet's packets up to `through` are paid for and gone.
-    pub(crate) fn acknowledged(&self, wallet: Address, through: u64) {
+    /// This wallet's packets up to `through` are paid for, by this payer, and gone.
+    pub(crate) fn acknowledged(&self, payer: Address, wallet: Address, through: u64) {
         if let Some(line) = self.line(wallet) {
             line.acknowledged.fetch_max(through, Ordering::Release);
             line.bell.notify_one();
         }
+        self.not_billed(payer, wallet);
+    }
+
+    fn with_turns<T>(&self, change: impl FnOnce(&mut Turns) -> T) -> T {
+        change(&mut self.turns.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether this wallet is to be billed now.
+    pub(super) fn turn(&self, payer: Address, wallet: Address) -> Turn {
+        self.with_turns(|turns| turns.ask(payer, wallet, Instant::now()))
+    }
+
+    /// It has a statement now.
+    pub(super) fn billed(&self, payer: Address, wallet: Address) {
+        self.with_turns(|turns| turns.billed(payer, wallet, Instant::now()));
+    }
+
+    /// The store leaves a statement of another wallet in peace until then.
+    pub(super) fn held_up(&self, payer: Address, wallet: Address, by: Address, until: Instant) {
+        self.with_turns(|turns| turns.held_up(payer, wallet, by, until, Instant::now()));
+    }
+
+    /// It has none, or none any more: whoever of the account waits longest is called.
+    pub(super) fn not_billed(&self, payer: Address, wallet: Address) {
+        self.with_turns(|turns| {
+            turns.done(payer, wallet);
+            turns.call(payer, Instant::now(), |next| {
+                let line = self.line(next);
+                if let Some(line) = &line {
+                    line.called.store(true, Ordering::Release);
+                    line.bell.notify_one();
+                }
+                line.is_some()
+            });
+        });
     }
 
     /// The statement this wallet was last given is not the account's latest.

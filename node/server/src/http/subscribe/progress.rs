@@ -8,11 +8,6 @@ use tokio::time::Instant;
 /// A stream is given statements this often, unless half its window waits for one; the first after a pause comes at once. An
 /// acknowledgement costs two signatures, a decapsulation and a commit, whether it covers one packet or a thousand.
 pub(super) const STATEMENT_EVERY: Duration = Duration::from_secs(1);
-/// How soon a bill that had to wait for another wallet of the account is tried again, at first.
-const HELD_FOR: Duration = Duration::from_millis(500);
-/// And at last, after doubling: about as long as the other wallet is given. A thousand listeners on one account then ask
-/// the writer 250 times a second, not 2,000 times.
-const HELD_FOR_MAX: Duration = Duration::from_secs(4);
 
 /// Whether to issue a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +33,8 @@ pub(super) struct Progress {
     open_bill: Option<u64>,
     /// The next statement need not come sooner.
     rests_until: Option<Instant>,
-    /// The next statement cannot come sooner.
+    /// It is not this wallet's turn before.
     held_until: Option<Instant>,
-    /// How long the next one that is held up rests.
-    held_for: Duration,
 }
 
 impl Progress {
@@ -55,7 +48,6 @@ impl Progress {
             open_bill: None,
             rests_until: None,
             held_until: None,
-            held_for: HELD_FOR,
         }
     }
 
@@ -87,13 +79,16 @@ impl Progress {
     pub(super) fn billed(&mut self, through: u64, now: Instant) {
         self.open_bill = Some(through);
         self.rests_until = Some(now + STATEMENT_EVERY);
-        self.held_for = HELD_FOR;
     }
 
     /// Another wallet of the account is being billed.
-    pub(super) fn held(&mut self, now: Instant) {
-        self.held_until = Some(now + self.held_for);
-        self.held_for = (self.held_for * 2).min(HELD_FOR_MAX);
+    pub(super) const fn held(&mut self, until: Instant) {
+        self.held_until = Some(until);
+    }
+
+    /// It is this wallet's turn.
+    pub(super) const fn called(&mut self) {
+        self.held_until = None;
     }
 
     /// The open statement is worth nothing any more.
@@ -190,26 +185,12 @@ mod tests {
         let now = Instant::now();
         let mut progress = Progress::new(0, 100);
         progress.pushed(1, 60);
-        progress.held(now);
-        assert_eq!(progress.bill(true, now), Bill::At(now + HELD_FOR));
-        assert_eq!(progress.bill(true, now + HELD_FOR), Bill::Now);
-    }
-
-    #[test]
-    fn one_of_many_wallets_asks_ever_more_rarely_until_its_turn() {
-        let mut now = Instant::now();
-        let mut progress = Progress::new(0, 100);
-        progress.pushed(1, 60);
-        for rest_ms in [500, 1_000, 2_000, 4_000, 4_000] {
-            progress.held(now);
-            let next = now + Duration::from_millis(rest_ms);
-            assert_eq!(progress.bill(true, now), Bill::At(next));
-            now = next;
-        }
-        progress.billed(1, now);
-        progress.held(now);
-        progress.bill_again();
-        assert_eq!(progress.bill(true, now), Bill::At(now + HELD_FOR));
+        let until = now + Duration::from_secs(3);
+        progress.held(until);
+        assert_eq!(progress.bill(true, now), Bill::At(until));
+        assert_eq!(progress.bill(true, until), Bill::Now);
+        progress.called();
+        assert_eq!(progress.bill(true, now), Bill::Now);
     }
 
     #[test]

@@ -158,9 +158,10 @@ impl<'a> Trial<'a> {
                 .await);
         match issued {
             Issued::Nothing => assert!(self.model.waiting[wallet].is_empty()),
-            Issued::Held => {
+            Issued::Held { by, .. } => {
                 let held_by = self.model.bills.last().expect("somebody else's");
                 assert!(held_by.wallet != wallet && !held_by.paid);
+                assert_eq!(by, self.wallets[held_by.wallet]);
             }
             Issued::Statement(statement) => {
                 let mut lines = self.model.lines.clone();
@@ -182,6 +183,24 @@ impl<'a> Trial<'a> {
         }
     }
 
+    /// As a command is obeyed: beside arrivals, unless a relay is to be owed for it.
+    async fn acknowledge(&self, offered: &Acknowledgement) -> Acknowledged {
+        for touch in [Touch::Room(offered.payer), Touch::AccountOf(offered.wallet)] {
+            let offered = offered.clone();
+            let writer = self.store.writer().touching(touch);
+            let outcome = writer
+                .write(move |connection| {
+                    Box::pin(async move { statements::acknowledge(connection, &offered, touch).await })
+                })
+                .await;
+            match outcome.expect("the store works") {
+                Acknowledged::OwesRelay => assert_eq!(touch, Touch::Room(self.payer.address())),
+                outcome => return outcome,
+            }
+        }
+        panic!("what relays are owed may be touched now")
+    }
+
     async fn pay(&mut self, wallet: usize, less: u128) {
         let Some(place) = self.model.bills.iter().rposition(|bill| bill.wallet == wallet) else { return };
         let is_latest = place + 1 == self.model.bills.len();
@@ -195,15 +214,14 @@ impl<'a> Trial<'a> {
             command: keccak256(self.commands.to_be_bytes()),
             now_s: self.model.now_s,
             wallet: address,
+            payer: self.payer.address(),
             statement: bill.number,
             voucher: SignedVoucher::sign(self.payer.address(), OPERATOR, offered, &domain, &self.payer),
             signer_authorized: true,
             lane: self.model.lane,
             own_operator: OPERATOR,
         };
-        let said = acknowledgement.clone();
-        let outcome =
-            write!(self, Touch::AccountOf(address), |connection| statements::acknowledge(connection, &said).await);
+        let outcome = self.acknowledge(&acknowledgement).await;
 
         let expected = if !is_latest {
             Err(Refusal::Superseded)
@@ -225,11 +243,7 @@ impl<'a> Trial<'a> {
             Err(refusal) => assert_eq!(outcome, Acknowledged::Refused(refusal)),
             Ok(books) => {
                 assert_eq!(outcome, Acknowledged::Yes { total: billed, through });
-                let replayed = write!(self, Touch::AccountOf(address), |connection| statements::acknowledge(
-                    connection,
-                    &acknowledgement
-                )
-                .await);
+                let replayed = self.acknowledge(&acknowledgement).await;
                 assert_eq!(replayed, Acknowledged::Refused(Refusal::Replayed));
                 if books {
                     let bill = &mut self.model.bills[place];

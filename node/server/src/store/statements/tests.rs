@@ -71,7 +71,8 @@ async fn a_bill_of_the_future_does_not_hold_up_another_wallet() {
         })
     });
     let [first, held, after_the_clock_went_back] = issued.await.expect("the books are in order");
-    assert!(unpaid(&first) && matches!(held, Issued::Held));
+    assert!(unpaid(&first));
+    assert!(matches!(held, Issued::Held { by, rest } if by == wallets[0] && rest.as_secs() == 1), "{held:?}");
     assert!(unpaid(&after_the_clock_went_back), "{after_the_clock_went_back:?}");
 }
 
@@ -131,19 +132,118 @@ async fn claim_everything(store: &Store, wallet: Address, now_s: u64) -> Stateme
 }
 
 async fn pay(store: &Store, payer: &PrivateKeySigner, statement: &Statement) {
+    let offered = acknowledgement(payer, statement);
+    let touch = Touch::Room(payer.address());
+    let writer = store.writer().touching(touch);
+    let paying =
+        writer.write(move |connection| Box::pin(async move { acknowledge(connection, &offered, touch).await }));
+    let booked = paying.await.expect("the books are in order");
+    assert_eq!(booked, Acknowledged::Yes { total: statement.total, through: statement.through });
+}
+
+fn acknowledgement(payer: &PrivateKeySigner, statement: &Statement) -> Acknowledgement {
     let domain = escrow_domain(1, OPERATOR);
-    let offered = Acknowledgement {
+    Acknowledgement {
         command: keccak256(statement.number.to_be_bytes()),
         now_s: statement.at,
         wallet: statement.wallet,
+        payer: payer.address(),
         statement: statement.number,
         voucher: SignedVoucher::sign(payer.address(), OPERATOR, statement.total, &domain, payer),
         signer_authorized: true,
         lane: lane(),
         own_operator: OPERATOR,
+    }
+}
+
+/// Law 12: while an acknowledgement is booked, packets of the same account are let in, and what is left of the account's
+/// quota then is what is left of it in the tables, to the byte.
+#[tokio::test]
+async fn what_is_let_in_beside_an_acknowledgement_counts_once() {
+    const QUOTA: u64 = 2_000;
+    let (wallet, payer) = (Address::repeat_byte(1), PrivateKeySigner::random());
+    let (address, tariff) = (payer.address(), Tariff { delivery: 3 << 20, relay: 1 << 20, storing: 86_400 << 10 });
+    let (store, _folder) = testing::store().await;
+    entrust(&store, wallet, address).await;
+    let of_quota = move |number| Arrival { customer_quota: QUOTA, ..arrival(wallet, address, number, tariff) };
+    let store_next = |numbers: std::ops::Range<u64>| {
+        let (store, arrivals) = (store.clone(), numbers.map(of_quota).collect::<Vec<_>>());
+        async move { testing::store_all(&store, &arrivals).await }
     };
-    let paying =
-        store.writer().write(move |connection| Box::pin(async move { acknowledge(connection, &offered).await }));
-    let booked = paying.await.expect("the books are in order");
-    assert_eq!(booked, Acknowledged::Yes { total: statement.total, through: statement.through });
+    assert!(store_next(0..5).await.iter().all(|stored| matches!(stored, Stored::New { .. })));
+    let statement = claim_everything(&store, wallet, STORED_AT).await;
+
+    let (booked, is_booked) = tokio::sync::oneshot::channel();
+    let (go_on, goes_on) = tokio::sync::oneshot::channel::<()>();
+    let offered = acknowledgement(&payer, &statement);
+    let writer = store.writer().touching(Touch::Room(address));
+    let paying = tokio::spawn(async move {
+        writer
+            .write(move |connection| {
+                Box::pin(async move {
+                    let outcome = acknowledge(connection, &offered, Touch::Room(offered.payer)).await?;
+                    let _ = booked.send(());
+                    let _ = goes_on.await;
+                    Ok(outcome)
+                })
+            })
+            .await
+    });
+    is_booked.await.expect("it is under way");
+    let beside = store_next(5..10).await;
+    assert!(beside.iter().all(|stored| matches!(stored, Stored::New { .. })), "{beside:?}");
+    go_on.send(()).expect("it waits");
+    let outcome = paying.await.expect("no panic").expect("the books are in order");
+    assert_eq!(outcome, Acknowledged::Yes { total: statement.total, through: 5 });
+
+    // Only the second five hold anything, in memory as in the tables.
+    let held = |numbers: std::ops::Range<u64>| {
+        numbers.map(|number| u64::try_from(length(number)).expect("small")).sum::<u64>()
+    };
+    let mut next = 10;
+    while held(5..next + 1) <= QUOTA {
+        assert!(matches!(store_next(next..next + 1).await[..], [Stored::New { .. }]), "{next}");
+        next += 1;
+    }
+    assert_eq!(store_next(next..next + 1).await, [Stored::OverQuota]);
+    store.catch_up().await.expect("it works");
+    let account = customers::account(store.readers(), address).await.expect("readable").expect("it is there");
+    let reserves: Vec<String> =
+        sqlx::query_scalar("select reserve from packets").fetch_all(store.readers()).await.expect("readable");
+    let reserved: u128 = reserves.iter().map(|reserve| reserve.parse::<u128>().expect("a number")).sum();
+    assert_eq!((account.stored_bytes, account.reserved.base_units()), (held(5..next), reserved));
+    assert_eq!((account.vouchered, reserved > 0), (statement.total, true));
+}
+
+/// While a write runs that may change anything, nothing is let in: it would be judged on books that no longer hold.
+#[tokio::test]
+async fn nothing_is_let_in_beside_a_write_that_may_change_anything() {
+    let (wallet, payer) = (Address::repeat_byte(1), Address::repeat_byte(9));
+    let (store, _folder) = testing::store().await;
+    entrust(&store, wallet, payer).await;
+    let (began, has_begun) = tokio::sync::oneshot::channel();
+    let (go_on, goes_on) = tokio::sync::oneshot::channel::<()>();
+    let writer = store.writer().clone();
+    let moving = tokio::spawn(async move {
+        writer
+            .write(move |connection| {
+                Box::pin(async move {
+                    let _ = began.send(());
+                    let _ = goes_on.await;
+                    let other = Address::repeat_byte(8);
+                    customers::entrust(connection, wallet, other, Amount::ZERO, lane(), 1).await
+                })
+            })
+            .await
+    });
+    has_begun.await.expect("it is under way");
+    let waits = store.clone();
+    let arriving =
+        tokio::spawn(async move { testing::store_all(&waits, &[arrival(wallet, payer, 0, Tariff::default())]).await });
+    while store.writer().queued() == 0 && !arriving.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    go_on.send(()).expect("it waits");
+    moving.await.expect("no panic").expect("the books are in order");
+    assert_eq!(arriving.await.expect("no panic"), [Stored::NotEntrusted], "the wallet has another payer now");
 }
