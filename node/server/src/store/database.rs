@@ -31,17 +31,21 @@ const JOURNAL_LOCK: i64 = 0x6d69_6e75_736a_6f75;
 ///   memory.
 /// - `busy_timeout`: who was killed in the middle of a step may hold the lock for a moment still, and a checkpoint that is to
 ///   cut the log waits for readers.
-/// - `wal_autocheckpoint`: every 32 MiB of log. A page that many commits change is copied into the file once, and at the
+/// - `temp_store`: what it keeps to undo one of several statements stays in memory, a few pages for each row of a statement; in
+///   a file, as by default, it would be more than half of all writes.
+/// - `wal_autocheckpoint`: every 64 MiB of log. A page that many commits change is copied into the file once, and at the
 ///   default of 4 MiB a busy node would spend half of its writes on copying.
-/// - `journal_size_limit`: after a checkpoint the log is cut back to 64 MiB, which a busy second may fill.
+/// - `journal_size_limit`: after a checkpoint the log is cut back to 128 MiB, which a busy second may fill; what is cut off has
+///   to be allocated anew.
 const SQLITE_WRITER: &str = "pragma auto_vacuum = incremental;
     pragma journal_mode = wal;
     pragma synchronous = full;
     pragma foreign_keys = on;
     pragma busy_timeout = 1000;
     pragma cache_size = -65536;
-    pragma wal_autocheckpoint = 8192;
-    pragma journal_size_limit = 67108864;";
+    pragma temp_store = memory;
+    pragma wal_autocheckpoint = 16384;
+    pragma journal_size_limit = 134217728;";
 
 /// What a session of PostgreSQL that writes relies on, whatever the server's own settings are.
 const POSTGRES_WRITER: &str = "set synchronous_commit = on";
