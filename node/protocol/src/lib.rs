@@ -6,12 +6,14 @@
 //! In the order of a packet's life:
 //! - [`sealing`]: the key a packet is sealed to, and the secret that opens it
 //! - [`packet`]: the packet's bytes; seal, parse, open ([`padding`]: what its length tells)
+//! - [`bundle`]: several of them in one request from a relay to an agent
 //! - [`command`]: what a packet to a node's own address asks for; [`reply`]: what comes back ([`session`]: under which key)
 //! - [`stream`]: the frames pushed to a subscriber; [`sse`]: the events they travel in; [`relay_count`]: what a blind
 //!   relay counts of them
 //! - [`tariff`], [`meter`], [`statement`]: what it costs, how it adds up, and whether the customer agrees
 //! - [`status`], [`headers`]: what HTTP says around all this; [`endpoint`]: where it may be said to
 
+pub mod bundle;
 pub mod cbor;
 pub mod command;
 pub mod endpoint;
@@ -29,6 +31,7 @@ pub mod status;
 pub mod stream;
 pub mod tariff;
 
+pub use bundle::{Bundle, BundleError, CONTENT_BUNDLE, Judgement};
 pub use cbor::CborError;
 pub use command::{COMMAND_FRESHNESS_MS, Command, CommandBody, CommandError, check_fresh};
 pub use meter::{Carriage, LINES_MAX, Meter, MeterError, MeterLine, add_message, add_relay, add_waiting, due, total};

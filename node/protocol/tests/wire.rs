@@ -10,9 +10,10 @@ use std::{collections::BTreeMap, env, fs};
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use minus_bindings::{Amount, SignedVoucher, escrow_domain, routing_domain};
 use minus_protocol::{
-    Carriage, Command, CommandBody, Frame, Opened, Outgoing, Packet, Refusal, RelayCounter, Reply, SealingSecret,
-    SessionKey, SseParser, Statement, StreamOpener, StreamSealer, Tariff, add_message, open, open_reply, seal,
-    seal_reply, total,
+    Bundle, Carriage, Command, CommandBody, Frame, Judgement, Opened, Outgoing, Packet, Refusal, RelayCounter, Reply,
+    SealingSecret, SessionKey, SseParser, Statement, Status, StreamOpener, StreamSealer, Tariff, add_message,
+    bundle::{join_answers, split, split_answers},
+    open, open_reply, seal, seal_reply, total,
 };
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire.txt");
@@ -94,6 +95,23 @@ fn frames(packet: &Packet) -> Vec<(&'static str, Frame)> {
     ]
 }
 
+fn bundle(packet: &Packet) -> Bundle {
+    let mut bundle = Bundle::default();
+    assert!(bundle.push(packet) && bundle.push(packet));
+    bundle
+}
+
+/// One stored, one whose recipient cannot pay, one to be brought by itself.
+fn judgements(packet: &Packet) -> Vec<Judgement> {
+    let metered = u64::try_from(packet.len()).unwrap();
+    let body = |text: &'static str| text.as_bytes().into();
+    vec![
+        Judgement::Answered { status: Status::Stored, metered, body: body(r#"{"stored":"new"}"#) },
+        Judgement::Answered { status: Status::Spent, metered: 0, body: body("spent") },
+        Judgement::Alone,
+    ]
+}
+
 /// All vectors; the two that hold fresh randomness are taken as given.
 fn vectors(packet: &Packet, sealed_reply: &[u8]) -> BTreeMap<String, String> {
     let mut vectors = BTreeMap::new();
@@ -105,6 +123,8 @@ fn vectors(packet: &Packet, sealed_reply: &[u8]) -> BTreeMap<String, String> {
     for (name, body) in commands() {
         put(name, hex::encode(Command { session: session(), body }.encode()));
     }
+    put("bundle", hex::encode(bundle(packet).as_bytes()));
+    put("bundle_answers", hex::encode(join_answers(&judgements(packet))));
     let mut sealer = StreamSealer::new(&session(), [0x66; 32]);
     put("stream_0_salt", sealer.opening_event().replace('\n', "\\n"));
     for (name, frame) in frames(packet) {
@@ -160,6 +180,14 @@ fn the_committed_commands_decode() {
         assert_eq!(command.body, body, "{name}");
         assert_eq!(command.session.expose(), session().expose(), "{name}");
     }
+}
+
+#[test]
+fn the_committed_bundle_comes_apart() {
+    let packet = Packet::parse(committed_bytes("packet")).unwrap();
+    assert_eq!(split(&committed_bytes("bundle")).unwrap(), [packet.as_bytes(); 2]);
+    let answers = split_answers(committed_bytes("bundle_answers").into(), 3).unwrap();
+    assert_eq!(answers, judgements(&packet));
 }
 
 #[test]

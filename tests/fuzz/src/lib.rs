@@ -9,10 +9,11 @@ mod sealed;
 
 use minus_bindings::row::{parse_payments, parse_results};
 use minus_bindings::{Amount, SignedVoucher, escrow_domain, routing_domain};
+use minus_protocol::bundle::{join_answers, split, split_answers};
 use minus_protocol::{
-    Carriage, Command, Expected, Frame, MESSAGE_HEADER_BYTES, MeterLine, Outgoing, PACKET_BYTES_MAX, Packet,
-    RelayCounter, SealingSecret, SessionKey, SseEvent, SseParser, Statement, StreamOpener, StreamSealer, Tariff,
-    add_message, check, endpoint, headers, open, open_reply, seal, seal_reply, total,
+    Bundle, BundleError, Carriage, Command, Expected, Frame, MESSAGE_HEADER_BYTES, MeterLine, Outgoing,
+    PACKET_BYTES_MAX, Packet, RelayCounter, SealingSecret, SessionKey, SseEvent, SseParser, Statement, StreamOpener,
+    StreamSealer, Tariff, add_message, check, endpoint, headers, open, open_reply, seal, seal_reply, total,
 };
 
 use alloy::primitives::Address;
@@ -23,8 +24,9 @@ use input::Input;
 pub type Target = fn(&[u8]);
 
 /// All targets by name, as `fuzz_targets` and `corpus` name them.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("packet", packet),
+    ("bundle", bundle),
     ("envelope", envelope),
     ("command", command),
     ("reply", reply),
@@ -68,6 +70,26 @@ pub fn packet(data: &[u8]) {
     let opened = open(&packet, &recipient(), &domain()).expect("what was sealed opens");
     assert_eq!((opened.sender, opened.id, opened.sent_at_ms), (signer.address(), outgoing.id, outgoing.sent_at_ms));
     assert_eq!(opened.body, outgoing.body);
+}
+
+/// Bytes as a bundle of packets, which holds all its bytes and goes back together the same, and as the answers to one, which
+/// have one encoding and are as many as were asked for.
+pub fn bundle(data: &[u8]) {
+    if let Ok(parts) = split(data) {
+        let mut again = Bundle::default();
+        let whole = parts.iter().all(|part| Packet::parse(part.to_vec()).is_ok_and(|packet| again.push(&packet)));
+        assert!(!whole || again.as_bytes() == data, "a bundle has a second encoding");
+    }
+    let packets = data.first().map_or(0, |first| usize::from(*first % 70));
+    let answers = data.get(1..).unwrap_or_default();
+    match split_answers(answers.to_vec().into(), packets) {
+        Ok(judgements) => {
+            assert_eq!(judgements.len(), packets);
+            assert_eq!(join_answers(&judgements), answers, "answers have a second encoding");
+        }
+        Err(BundleError::Unequal { packets: asked, answers }) => assert!(asked == packets && answers != packets),
+        Err(_) => {}
+    }
 }
 
 /// Bytes as what a stranger sealed into a packet, which is where most of the parsing happens.

@@ -1,7 +1,7 @@
 // What node/protocol/tests/wire.txt holds, made anew by this client from the keys, salts and times that the file's head
 // names. What holds fresh randomness is opened and, as far as it can be, sealed again.
 
-import { equal, fromHex, toHex, utf8 } from "./bytes.js";
+import { bigEndian, concat, equal, fromHex, toHex, utf8 } from "./bytes.js";
 import * as cbor from "./cbor.js";
 import { decodeReply, encodeCommand, encodeRefusal } from "./commands.js";
 import { due } from "./meter.js";
@@ -53,6 +53,19 @@ const stream = (packet, retryMs) => {
   return { frames, events: [sealer.openingEvent(retryMs), ...frames.map((frame) => sealer.seal(frame))] };
 };
 
+// Of relays and agents only: no client sends a bundle. Its bytes are made all the same.
+const bundle = (packets) => concat(...packets.flatMap((packet) => [bigEndian(packet.length, 4), packet]));
+
+const bundleAnswers = (answers) =>
+  concat(
+    ...answers.flatMap(([status, metered, body]) => [
+      bigEndian(status, 2),
+      bigEndian(metered, 8),
+      bigEndian(body.length, 2),
+      utf8(body),
+    ]),
+  );
+
 const check = (holds, what) => {
   if (!holds) throw new Error(`${what} does not open to what was sealed`);
 };
@@ -80,6 +93,8 @@ export const vectors = async (committed) => {
     sealing_key: toHex(recipient.public),
     packet: toHex(packet),
     packet_id: toHex(packetId(packet)),
+    bundle: toHex(bundle([packet, packet])),
+    bundle_answers: toHex(bundleAnswers([[202, packet.length, '{"stored":"new"}'], [402, 0, "spent"], [0, 0, ""]])),
     reply_refused: toHex(sealReply(SESSION, reply.subarray(0, 32), encodeRefusal(...refused))),
   };
   for (const [name, [command, parameters]] of Object.entries(await commands())) {
