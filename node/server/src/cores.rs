@@ -3,25 +3,44 @@
 //! for, and no other has to be woken for it. Everything that is not a connection runs on the runtime that `spawn` was
 //! called on.
 
-use std::{io, thread};
+use std::{cell::Cell, io, thread};
 
 use tokio::runtime::{Builder, Handle, Runtime};
+
+thread_local! {
+    static NUMBER: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The number of the core that this runs on; 0 off them all.
+pub(crate) fn current() -> usize {
+    NUMBER.get()
+}
+
+/// As many as there are processors.
+pub(crate) fn count() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// The runtimes. Dropped, they end whatever still runs on them; until then the store may use what was opened there.
 #[derive(Debug)]
 pub(crate) struct Cores(Vec<Runtime>);
 
 impl Cores {
-    /// As many as there are processors.
+    /// Starts them all.
     pub(crate) fn start() -> io::Result<Self> {
-        let count = thread::available_parallelism().map_or(1, usize::from);
         // With one worker each. A runtime without workers would be cheaper by little, but is woken by a system call each
         // time that another thread has something for it, whether it sleeps or not; and every commit has something.
         let start = |number| {
             let name = format!("minus-core-{number}");
-            Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()
+            let numbered = move || NUMBER.set(number);
+            Builder::new_multi_thread()
+                .worker_threads(1)
+                .thread_name(name)
+                .on_thread_start(numbered)
+                .enable_all()
+                .build()
         };
-        (0..count).map(start).collect::<io::Result<_>>().map(Self)
+        (0..count()).map(start).collect::<io::Result<_>>().map(Self)
     }
 
     /// Each in its turn: what lasts is dealt out evenly.
@@ -50,13 +69,14 @@ mod tests {
         let mut threads = Vec::new();
         for core in cores.in_turn().take(2 * count) {
             let stays = core.spawn(async {
-                let before = thread::current().id();
+                let before = (thread::current().id(), current());
                 tokio::task::yield_now().await;
-                (before, thread::current().id())
+                (before, (thread::current().id(), current()))
             });
             let (before, after) = stays.await.expect("no panic");
             assert_eq!(before, after);
-            threads.push(before);
+            assert_eq!(before.1, threads.len() % count);
+            threads.push(before.0);
         }
         assert_eq!(threads[..count], threads[count..]);
         threads.truncate(count);

@@ -24,7 +24,7 @@ use axum::http::HeaderValue;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use minus_protocol::{
-    Packet,
+    Bundle, Packet,
     endpoint::{self, EndpointError, is_public},
     headers::{LAST_EVENT_ID, PACKET_QUERY, PEER_SESSION, encode_packet_query},
 };
@@ -44,7 +44,7 @@ use crate::metrics::Label;
 const HEAD_BYTES: usize = 256;
 
 /// Why a peer's answer was not to be had.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum EgressError {
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -147,6 +147,13 @@ impl Label for Cause {
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint(Arc<Place>);
 
+impl Endpoint {
+    /// Whether both share their connections.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 /// The client for peers, and the check of what it is pointed at.
 pub(crate) struct Egress {
     connector: Connector,
@@ -202,10 +209,21 @@ impl Egress {
         packet: &Packet,
         time: Duration,
     ) -> Result<Answer, EgressError> {
-        let mut head = Vec::with_capacity(HEAD_BYTES);
-        head.extend_from_slice(endpoint.0.post_head.as_bytes());
-        let _ = write!(head, "{}\r\n", packet.len());
+        let head = post_head(&endpoint.0.post_head, packet.len());
         self.send(endpoint, head, session, packet.as_bytes(), time).await
+    }
+
+    /// Posts several packets in one request.
+    pub(crate) async fn post_bundle(
+        &self,
+        endpoint: &Endpoint,
+        session: &HeaderValue,
+        bundle: &Bundle,
+        time: Duration,
+    ) -> Result<Answer, EgressError> {
+        let bytes = bundle.as_bytes();
+        let head = post_head(&endpoint.0.bundle_head, bytes.len());
+        self.send(endpoint, head, Some(session), bytes, time).await
     }
 
     /// The same by GET, with the packet in the query and the event that its sender saw last.
@@ -257,4 +275,12 @@ impl Egress {
             Err(Failure::Untouched) => Err(EgressError::BrokeOff),
         }
     }
+}
+
+/// The head of a POST up to what differs by session.
+fn post_head(begin: &str, length: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    head.extend_from_slice(begin.as_bytes());
+    let _ = write!(head, "{length}\r\n");
+    head
 }

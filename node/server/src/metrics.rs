@@ -285,6 +285,7 @@ instruments! {
         forward_seconds "minus_forward_seconds" SECONDS "From a packet's last byte to its answer, as relay.";
         commit_seconds "minus_commit_seconds" SECONDS "One transaction of the writer, its commit included.";
         batch_writes "minus_batch_writes" COUNTS "Writes in one transaction.";
+        request_packets "minus_request_packets" COUNTS "Packets for wallets in one request to an agent, as relay.";
         statement_seconds "minus_statement_seconds" SECONDS "Issuing one statement.";
     }
     counter_families {

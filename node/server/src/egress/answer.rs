@@ -52,6 +52,11 @@ impl Answer {
         self.head.metered
     }
 
+    /// Whether the agent says that it takes bundles.
+    pub(crate) const fn takes_bundles(&self) -> bool {
+        self.head.takes_bundles
+    }
+
     /// The body of an answer that is no stream: never more of it than the longest reply.
     pub(crate) async fn read(mut self, time: Duration) -> Result<Bytes, EgressError> {
         if usize::try_from(self.head.framing.announced()).map_or(true, |announced| announced > REPLY_BYTES_MAX) {

@@ -3,7 +3,10 @@
 use axum::http::StatusCode;
 use bytes::BytesMut;
 use httparse::{Header, Response, Status};
-use minus_protocol::headers::{CONTENT_PACKET, CONTENT_STREAM, METERED};
+use minus_protocol::{
+    bundle::{ACCEPT_POST, CONTENT_BUNDLE},
+    headers::{CONTENT_PACKET, CONTENT_STREAM, METERED},
+};
 
 use super::{EgressError, framing::Framing};
 
@@ -19,6 +22,8 @@ pub(crate) enum Content {
     Json,
     /// A sealed reply.
     Packet,
+    /// The answers to a bundle's packets.
+    Bundle,
     /// Server-sent events.
     Stream,
     /// Anything else, which is passed on as text.
@@ -32,6 +37,8 @@ pub(super) struct Head {
     pub(super) content: Content,
     /// Packet bytes that the agent says it counted.
     pub(super) metered: Option<u64>,
+    /// Whether it says that bundles may be posted.
+    pub(super) takes_bundles: bool,
     pub(super) framing: Framing,
     /// Whether another request may follow on the connection.
     pub(super) is_kept: bool,
@@ -63,6 +70,7 @@ pub(super) fn take(read: &mut BytesMut) -> Result<Option<Head>, EgressError> {
 fn understood(response: &Response<'_, '_>, status: StatusCode) -> Result<Head, EgressError> {
     let mut content = Content::Text;
     let mut metered = None;
+    let mut takes_bundles = false;
     let mut length = None;
     let mut is_chunked = false;
     let mut is_coded = false;
@@ -84,6 +92,8 @@ fn understood(response: &Response<'_, '_>, status: StatusCode) -> Result<Head, E
             content = kind(value);
         } else if is(METERED) {
             metered = number(value);
+        } else if is(ACCEPT_POST) {
+            takes_bundles |= value.split(|byte| *byte == b',').any(|content| kind(content) == Content::Bundle);
         }
     }
     let framing = match (is_coded, length) {
@@ -94,7 +104,7 @@ fn understood(response: &Response<'_, '_>, status: StatusCode) -> Result<Head, E
     };
     // Two lengths are one too many: what follows may be anything.
     is_kept &= !(is_coded && length.is_some());
-    Ok(Head { status, content, metered, framing, is_kept })
+    Ok(Head { status, content, metered, takes_bundles, framing, is_kept })
 }
 
 fn kind(value: &[u8]) -> Content {
@@ -103,6 +113,8 @@ fn kind(value: &[u8]) -> Content {
         Content::Json
     } else if essence.eq_ignore_ascii_case(CONTENT_PACKET.as_bytes()) {
         Content::Packet
+    } else if essence.eq_ignore_ascii_case(CONTENT_BUNDLE.as_bytes()) {
+        Content::Bundle
     } else if essence.eq_ignore_ascii_case(CONTENT_STREAM.as_bytes()) {
         Content::Stream
     } else {
@@ -148,10 +160,26 @@ mod tests {
         for (text, content) in [
             ("text/event-stream", Content::Stream),
             ("application/octet-stream", Content::Packet),
+            ("application/vnd.layer-minus.bundle", Content::Bundle),
             ("application/jsonp", Content::Text),
             ("", Content::Text),
         ] {
             assert_eq!(whole(&format!("HTTP/1.1 200 OK\r\ncontent-type: {text}\r\n\r\n")).content, content, "{text}");
+        }
+    }
+
+    #[test]
+    fn says_whether_bundles_may_be_posted() {
+        for (headers, takes) in [
+            ("", false),
+            ("accept-post: application/octet-stream\r\n", false),
+            ("accept-post: application/vnd.layer-minus.bundle\r\n", true),
+            ("accept-post: application/octet-stream, Application/vnd.layer-minus.bundle;q=1\r\n", true),
+            ("accept-post: application/vnd.layer-minus.bundle\r\nAccept-Post: text/plain\r\n", true),
+            ("accept-post: application/vnd.layer-minus.bundles\r\n", false),
+            ("content-type: application/vnd.layer-minus.bundle\r\n", false),
+        ] {
+            assert_eq!(whole(&format!("HTTP/1.1 200 OK\r\n{headers}\r\n")).takes_bundles, takes, "{headers}");
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::http::Uri;
-use minus_protocol::{endpoint::EndpointError, headers::CONTENT_PACKET};
+use minus_protocol::{CONTENT_BUNDLE, endpoint::EndpointError, headers::CONTENT_PACKET};
 use tokio::time::Instant;
 use url::{Position, Url};
 
@@ -31,8 +31,9 @@ pub(super) struct Place {
     /// As requests name it.
     pub(super) path: String,
     pub(super) host: String,
-    /// How each POST to it begins, up to the number of bytes.
+    /// How each POST to it begins, up to the number of bytes: of a packet, and of a bundle.
     pub(super) post_head: String,
+    pub(super) bundle_head: String,
     idle: Mutex<Vec<Connection>>,
     idle_in_all: Arc<AtomicUsize>,
 }
@@ -105,11 +106,12 @@ impl Pool {
             return Ok(known);
         }
         let (path, host) = (url.path().to_owned(), url[Position::BeforeHost..Position::AfterPort].to_owned());
+        let head =
+            |content| format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {content}\r\ncontent-length: ");
         let place = Arc::new(Place {
             uri: url.as_str().parse().map_err(|_| EndpointError::NotAUrl)?,
-            post_head: format!(
-                "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {CONTENT_PACKET}\r\ncontent-length: "
-            ),
+            post_head: head(CONTENT_PACKET),
+            bundle_head: head(CONTENT_BUNDLE),
             path,
             host,
             idle: Mutex::default(),

@@ -6,7 +6,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use minus_protocol::{
-    Receipt, Refusal, Reply, SessionKey, Status, Stored,
+    CONTENT_BUNDLE, Receipt, Refusal, Reply, SessionKey, Status, Stored,
+    bundle::ACCEPT_POST,
     headers::{CONTENT_PACKET, METERED},
     seal_reply,
 };
@@ -61,6 +62,15 @@ impl Refused {
         }
     }
 
+    /// Says it to the operator, as loudly as it deserves.
+    pub(crate) fn log(&self) {
+        if self.is_internal() {
+            tracing::warn!(error = %self, "a request could not be served");
+        } else {
+            tracing::debug!(status = self.status().code(), reason = %self, "refused");
+        }
+    }
+
     /// Whether the operator should hear of it.
     pub(crate) const fn is_internal(&self) -> bool {
         matches!(self, Self::Store(_) | Self::View(_))
@@ -69,11 +79,7 @@ impl Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        if self.is_internal() {
-            tracing::warn!(error = %self, "a request could not be served");
-        } else {
-            tracing::debug!(status = self.status().code(), reason = %self, "refused");
-        }
+        self.log();
         (code(self.status()), self.reason().text()).into_response()
     }
 }
@@ -83,10 +89,14 @@ pub(crate) fn code(status: Status) -> StatusCode {
     StatusCode::from_u16(status.code()).expect("every status of the table is a valid code")
 }
 
+/// The body of a 202.
+pub(crate) fn receipt(stored: Stored) -> Vec<u8> {
+    serde_json::to_vec(&Receipt { stored }).expect("a receipt is plain JSON")
+}
+
 /// 202, and how many bytes were counted for the relay that brought the packet.
 pub(crate) fn stored(stored: Stored, metered: Option<u64>) -> Response {
-    let body = serde_json::to_vec(&Receipt { stored }).expect("a receipt is plain JSON");
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Body::from(receipt(stored)));
     *response.status_mut() = code(Status::Stored);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(bytes) = metered {
@@ -108,5 +118,10 @@ pub(crate) fn sealed(metrics: &Metrics, session: &SessionKey, reply: &Reply) -> 
     let mut response = Response::new(Body::from(seal_reply(session, reply)));
     *response.status_mut() = code(status);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_PACKET));
+    if matches!(reply, Reply::PeerSession { .. }) {
+        for content in [CONTENT_PACKET, CONTENT_BUNDLE] {
+            response.headers_mut().append(ACCEPT_POST, HeaderValue::from_static(content));
+        }
+    }
     response
 }

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use alloy::primitives::Address;
-use axum::response::Response;
 use minus_protocol::Packet;
 
-use super::{
-    answer::{self, Refused},
-    reason::Reason,
-};
+use super::{answer::Refused, reason::Reason};
 use crate::{
+    agent::lane::Lane,
+    chain::NodeRecord,
     clock,
     node::Node,
     store::{
@@ -18,6 +16,14 @@ use crate::{
         packets::Relay,
     },
 };
+
+/// A packet that is stored, now or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deposited {
+    pub(crate) stored: minus_protocol::Stored,
+    /// What its relay is owed for, if a relay brought it.
+    pub(crate) metered: u64,
+}
 
 /// Whether the routing table names this node as the wallet's agent. A view that says otherwise is asked once more:
 /// the route may have been set a moment ago.
@@ -35,15 +41,44 @@ pub(crate) async fn deposit(
     packet: Packet,
     payer: Address,
     relay: Option<Relay>,
-) -> Result<Response, Refused> {
+) -> Result<Deposited, Refused> {
     let own = node.in_office().await?;
+    let lane = node.view.lane(payer, own.operator).await?;
+    let arrival = arrival(node, &own, packet, payer, lane, relay);
+    let bytes = arrival.bytes();
+    let mut stored = node.store.writer().arrive(arrival.clone()).await?;
+    if stored == Stored::Spent {
+        // A deposit may have come in since; ask before turning the packet away.
+        let lane = node.view.refresh_lane(payer, own.operator).await?;
+        if lane != arrival.lane {
+            stored = node.store.writer().arrive(Arrival { lane, ..arrival }).await?;
+        }
+    }
+    judged(node, stored, bytes)
+}
+
+/// The same by what is known now. None when the chain would have to be asked first, which takes a while: nothing was done.
+pub(crate) async fn deposit_at_once(node: &Node, packet: Packet, relay: Relay) -> Result<Option<Deposited>, Refused> {
+    let wallet = packet.recipient();
+    let own = node.in_office().await?;
+    let Some(payer) = node.store.payer_of(wallet) else { return Err(Reason::NotTheAgent.into()) };
+    if node.view.agent_of(wallet) != Some(node.address()) {
+        return Ok(None);
+    }
+    let Some(lane) = node.view.known_lane(payer, own.operator) else { return Ok(None) };
+    let arrival = arrival(node, &own, packet, payer, lane, Some(relay));
+    let bytes = arrival.bytes();
+    match node.store.writer().arrive(arrival).await? {
+        Stored::Spent => Ok(None),
+        stored => judged(node, stored, bytes).map(Some),
+    }
+}
+
+fn arrival(node: &Node, own: &NodeRecord, packet: Packet, payer: Address, lane: Lane, relay: Option<Relay>) -> Arrival {
     let now_s = clock::now_s();
     let (tariff_version, tariff) = own.tariff_at(now_s);
-    let wallet = packet.recipient();
-    let bytes = u64::try_from(packet.len()).expect("a packet's length fits 64 bits");
-    let lane = node.view.lane(payer, own.operator).await?;
-    let arrival = Arrival {
-        wallet,
+    Arrival {
+        wallet: packet.recipient(),
         payer,
         id: packet.id(),
         packet: packet.into_bytes(),
@@ -56,24 +91,20 @@ pub(crate) async fn deposit(
         retention_s: node.config.retention.as_secs(),
         customer_credit: node.config.customer_credit,
         customer_quota: node.config.customer_quota,
-    };
-    let mut stored = node.store.writer().arrive(arrival.clone()).await?;
-    if stored == Stored::Spent {
-        // A deposit may have come in since; ask before turning the packet away.
-        let lane = node.view.refresh_lane(payer, own.operator).await?;
-        if lane != arrival.lane {
-            stored = node.store.writer().arrive(Arrival { lane, ..arrival }).await?;
-        }
     }
+}
+
+/// What the store's judgement of so many bytes means outside.
+fn judged(node: &Node, stored: Stored, bytes: u64) -> Result<Deposited, Refused> {
     match stored {
         Stored::New { .. } => {
             node.metrics.packets_stored.increment(1);
             node.metrics.bytes_stored.increment(bytes);
-            Ok(answer::stored(minus_protocol::Stored::New, relay.map(|_| bytes)))
+            Ok(Deposited { stored: minus_protocol::Stored::New, metered: bytes })
         }
         Stored::Duplicate => {
             node.metrics.packets_duplicate.increment(1);
-            Ok(answer::stored(minus_protocol::Stored::Duplicate, relay.map(|_| 0)))
+            Ok(Deposited { stored: minus_protocol::Stored::Duplicate, metered: 0 })
         }
         Stored::NotEntrusted => Err(Reason::NotTheAgent.into()),
         Stored::OverQuota => Err(Reason::OverQuota.into()),

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use alloy::primitives::Address;
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     response::Response,
 };
 use futures_util::Stream;
-use minus_protocol::{Packet, Receipt, RelayCounter, Status, headers::CONTENT_PACKET};
+use minus_protocol::{Judgement, Packet, Receipt, RelayCounter, Status, headers::CONTENT_PACKET};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     answer::{Refused, code},
+    bundling,
     reason::Reason,
     streaming::{self, BrokenOff},
     subscribe::Resumed,
@@ -29,9 +30,13 @@ use crate::{
         account::{self, Carried, Terms},
         flusher,
         ledger::{Forwarding, Full, Piping},
-        peers::{self, ANSWER_TIMEOUT, Agent, PeerError},
+        line::{Debit, Ride, Rider},
+        peers::{self, ANSWER_TIMEOUT, Agent, Pass, PeerError},
     },
 };
+
+/// The content type of whatever is no receipt, no reply and no stream.
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The node responsible for an address.
 struct Target {
@@ -47,8 +52,9 @@ struct Parcel {
 }
 
 impl Parcel {
-    fn length(&self) -> u64 {
-        u64::try_from(self.packet.len()).expect("a packet's length fits 64 bits")
+    /// Whether it may go to an agent together with others. Commands go alone.
+    fn may_share(&self, agent: Address) -> bool {
+        self.resumed.is_none() && self.packet.recipient() != agent && self.packet.len() <= bundling::SHARED_BYTES_MAX
     }
 }
 
@@ -68,19 +74,19 @@ pub(crate) async fn forward(node: &Arc<Node>, packet: Packet, resumed: Option<Re
 
 async fn try_forward(node: &Arc<Node>, parcel: &Parcel) -> Result<Response, Refused> {
     node.in_office().await?;
-    let _place = node.peers.forwards.try_acquire().map_err(|_| {
+    let place = Arc::clone(&node.peers.forwards).try_acquire_owned().map_err(|_| {
         node.metrics.limit_reached.of(Limit::Forwards).increment(1);
         Reason::ForwardsFull
     })?;
     let target = responsible(node, parcel.packet.recipient(), false).await?;
-    let sent = send(node, &target, parcel).await?;
-    if sent.answer.status().as_u16() != Status::Misdirected.code() {
+    let sent = send(node, &target, parcel, place, parcel.may_share(target.node)).await?;
+    if sent.came.status() != Status::Misdirected.code() {
         return pass_back(node, sent, &target, parcel).await;
     }
-    drop(sent);
+    let Sent { debit: Debit { place, .. }, .. } = sent;
     node.view.refresh_node(target.node).await?;
     let target = responsible(node, parcel.packet.recipient(), true).await?;
-    let sent = send(node, &target, parcel).await?;
+    let sent = send(node, &target, parcel, place, false).await?;
     pass_back(node, sent, &target, parcel).await
 }
 
@@ -135,25 +141,73 @@ fn unreachable(node: &Node, agent: Address, error: &PeerError) -> Refused {
 
 /// An answer that is not counted yet.
 struct Sent {
-    answer: Answer,
+    came: Came,
     agent: Arc<Agent>,
-    forwarding: Forwarding,
+    debit: Debit,
 }
 
-/// One attempt. A 421 drops the session.
-async fn send(node: &Node, target: &Target, parcel: &Parcel) -> Result<Sent, Refused> {
+/// An answer as it came.
+enum Came {
+    /// To this packet alone; its body may still come.
+    Alone(Answer),
+    /// Among the answers to a bundle.
+    Shared { status: Status, metered: u64, body: Bytes },
+}
+
+impl Came {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Alone(answer) => answer.status().as_u16(),
+            Self::Shared { status, .. } => status.code(),
+        }
+    }
+}
+
+fn length(packet: &Packet) -> u64 {
+    u64::try_from(packet.len()).expect("a packet's length fits 64 bits")
+}
+
+/// One attempt, together with what else goes there if it may be. A 421 drops the session.
+async fn send(
+    node: &Arc<Node>,
+    target: &Target,
+    parcel: &Parcel,
+    place: OwnedSemaphorePermit,
+    may_share: bool,
+) -> Result<Sent, Refused> {
     let unreachable = |error: PeerError| unreachable(node, target.node, &error);
     let agent = node.peers.agent(target.node, target.record.operator).map_err(unreachable)?;
     // Commands are carried for nothing.
-    let debit = if parcel.packet.recipient() == target.node { 0 } else { parcel.length() };
+    let is_command = parcel.packet.recipient() == target.node;
+    let bytes = if is_command { 0 } else { length(&parcel.packet) };
     let mut forwarding =
-        agent.ledger.begin(debit, &terms(node, &target.record)).map_err(|why| full(node, target.node, why))?;
+        agent.ledger.begin(bytes, &terms(node, &target.record)).map_err(|why| full(node, target.node, why))?;
     let endpoint = agent.endpoint(&node.egress, &target.record.endpoint).map_err(|error| unreachable(error.into()))?;
-    let token = peers::token(node, target.node, &target.record, &agent).await.map_err(|error| {
-        forwarding.answered(!error.is_timeout());
-        unreachable(error)
-    })?;
+    let Pass { token, takes_bundles } =
+        peers::pass(node, target.node, &target.record, &agent).await.map_err(|error| {
+            forwarding.answered(!error.is_timeout());
+            unreachable(error)
+        })?;
     forwarding.sent();
+    let mut debit = Debit { forwarding, place };
+    if may_share && takes_bundles {
+        let rider = Rider { packet: parcel.packet.clone(), endpoint: endpoint.clone(), token: token.clone(), debit };
+        match bundling::ride(node, target.node, &agent, rider).await {
+            Some((rider, Ride::Judged(Judgement::Alone))) => debit = rider.debit,
+            Some((Rider { debit, .. }, Ride::Judged(Judgement::Answered { status, metered, body }))) => {
+                if status == Status::Misdirected {
+                    agent.drop_session(&token);
+                }
+                return Ok(Sent { came: Came::Shared { status, metered, body }, agent, debit });
+            }
+            Some((_, Ride::Failed(error))) => return Err(unreachable(error.into())),
+            None => return Err(unreachable(EgressError::BrokeOff.into())),
+        }
+    }
+    if !is_command {
+        node.metrics.request_packets.record(1.0);
+    }
+    let forwarding = &debit.forwarding;
     let (session, packet) = (Some(&token), &parcel.packet);
     let answer = match parcel.resumed {
         None => node.egress.post(&endpoint, session, packet, ANSWER_TIMEOUT).await,
@@ -166,19 +220,34 @@ async fn send(node: &Node, target: &Target, parcel: &Parcel) -> Result<Sent, Ref
     if answer.status().as_u16() == Status::Misdirected.code() {
         agent.drop_session(&token);
     }
-    Ok(Sent { answer, agent, forwarding })
+    Ok(Sent { came: Came::Alone(answer), agent, debit })
+}
+
+/// Of an answer whose status is none of ours.
+pub(super) fn no_status(code: StatusCode) -> EgressError {
+    if code.is_redirection() { EgressError::Redirect } else { EgressError::Status(code.as_u16()) }
 }
 
 async fn pass_back(
     node: &Arc<Node>,
-    Sent { answer, agent, forwarding }: Sent,
+    Sent { came, agent, debit }: Sent,
     target: &Target,
     parcel: &Parcel,
 ) -> Result<Response, Refused> {
+    let leg = Leg { to: target.node, agent: &agent, forwarding: &debit.forwarding, packet: &parcel.packet };
+    let answer = match came {
+        Came::Alone(answer) => answer,
+        Came::Shared { status, metered, body } => {
+            if status == Status::Stored {
+                stored(node, leg, &body, Some(metered));
+            }
+            drop(debit);
+            let content = if status == Status::Stored { "application/json" } else { TEXT };
+            return Ok(answered(status, content, body));
+        }
+    };
     let Some(status) = Status::from_code(answer.status().as_u16()) else {
-        let code = answer.status();
-        let error = if code.is_redirection() { EgressError::Redirect } else { EgressError::Status(code.as_u16()) };
-        return Err(unreachable(node, target.node, &error.into()));
+        return Err(unreachable(node, target.node, &no_status(answer.status()).into()));
     };
     if status == Status::Answered && answer.content() == Content::Stream {
         return pipe(node, answer, &agent, target);
@@ -186,29 +255,47 @@ async fn pass_back(
     let content = match answer.content() {
         Content::Json => "application/json",
         Content::Packet => CONTENT_PACKET,
-        Content::Stream | Content::Text => "text/plain; charset=utf-8",
+        Content::Bundle | Content::Stream | Content::Text => TEXT,
     };
     let metered = answer.metered();
     let body = answer.read(ANSWER_TIMEOUT).await;
-    forwarding.answered(!matches!(&body, Err(error) if error.is_timeout()));
+    debit.forwarding.answered(!matches!(&body, Err(error) if error.is_timeout()));
     if status == Status::Stored && parcel.packet.recipient() != target.node {
         // Also when the body broke off: the head has said that it is stored, and there is no second 202 to count.
-        let receipt = body.as_ref().ok().and_then(|body| serde_json::from_slice::<Receipt>(body).ok());
-        let verdict = account::carried(receipt.map(|receipt| receipt.stored), metered, parcel.length());
-        post(node, target.node, &forwarding, parcel, verdict);
-        flusher::ring(&node.peers, &agent.ledger, node.config.voucher_bytes);
+        stored(node, leg, body.as_deref().unwrap_or_default(), metered);
     }
-    drop(forwarding);
+    drop(debit);
     let body = body.map_err(|error| unreachable(node, target.node, &error.into()))?;
+    Ok(answered(status, content, body))
+}
+
+fn answered(status: Status, content: &'static str, body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = code(status);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content));
-    Ok(response)
+    response
 }
 
-/// Counts a packet that the agent has stored.
-fn post(node: &Node, agent: Address, forwarding: &Forwarding, parcel: &Parcel, verdict: Carried) {
-    let again = node.peers.seen.again(agent, parcel.packet.as_bytes());
+/// Where a packet went, and what it holds there until it is counted.
+#[derive(Clone, Copy)]
+pub(super) struct Leg<'a> {
+    pub(super) to: Address,
+    pub(super) agent: &'a Agent,
+    pub(super) forwarding: &'a Forwarding,
+    pub(super) packet: &'a Packet,
+}
+
+/// Counts a packet that the agent has stored: by its receipt, if that can be read, and by what it says it counted.
+pub(super) fn stored(node: &Node, leg: Leg<'_>, receipt: &[u8], metered: Option<u64>) {
+    let receipt = serde_json::from_slice::<Receipt>(receipt).ok();
+    let bytes = length(leg.packet);
+    post(node, leg, bytes, account::carried(receipt.map(|receipt| receipt.stored), metered, bytes));
+    flusher::ring(&node.peers, &leg.agent.ledger, node.config.voucher_bytes);
+}
+
+fn post(node: &Node, leg: Leg<'_>, length: u64, verdict: Carried) {
+    let Leg { to: agent, forwarding, packet, .. } = leg;
+    let again = node.peers.seen.again(agent, packet.as_bytes());
     let (bytes, disputed) = match verdict {
         Carried::Agreed(bytes) => (bytes, false),
         Carried::Disputed(bytes) => {
@@ -218,8 +305,8 @@ fn post(node: &Node, agent: Address, forwarding: &Forwarding, parcel: &Parcel, v
         }
         Carried::Duplicate(bytes) => {
             if !again {
-                node.metrics.relay_duplicate_bytes.increment(parcel.length());
-                forwarding.in_vain(parcel.length());
+                node.metrics.relay_duplicate_bytes.increment(length);
+                forwarding.in_vain(length);
             }
             (bytes, false)
         }

@@ -1,7 +1,7 @@
 //! Every reason for which a request is not served: its status, its word in the metrics, and what a stranger reads. It
 //! never says anything about content, senders or passwords.
 
-use minus_protocol::{PacketError, Status};
+use minus_protocol::{BundleError, PacketError, Status};
 
 /// Why a request is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,10 @@ pub(crate) enum Reason {
     GetSubscribes,
     /// The bytes are no packet.
     NotAPacket,
+    /// The bytes are no bundle, or no relay brought them.
+    NotABundle,
+    /// A command among the packets of a bundle.
+    BundledCommand,
     /// Longer than a packet, as announced or as it came.
     TooLarge,
     /// The body ended before it should.
@@ -76,6 +80,8 @@ impl Reason {
         Self::Method,
         Self::GetSubscribes,
         Self::NotAPacket,
+        Self::NotABundle,
+        Self::BundledCommand,
         Self::TooLarge,
         Self::BodyBrokenOff,
         Self::BodyTooSlow,
@@ -114,11 +120,21 @@ impl Reason {
         }
     }
 
+    /// For bytes that are no bundle.
+    pub(crate) const fn of_bundle_error(error: &BundleError) -> Self {
+        match error {
+            BundleError::TooLong(_) => Self::TooLarge,
+            _ => Self::NotABundle,
+        }
+    }
+
     const fn row(self) -> (Status, &'static str, &'static str) {
         match self {
             Self::Method => (Status::Malformed, "method", "only GET and POST are answered"),
             Self::GetSubscribes => (Status::Malformed, "get_subscribes", "a GET only subscribes"),
             Self::NotAPacket => (Status::Malformed, "not_a_packet", "not a packet"),
+            Self::NotABundle => (Status::Malformed, "not_a_bundle", "not a bundle that a relay brings"),
+            Self::BundledCommand => (Status::Malformed, "bundled_command", "a command does not travel in a bundle"),
             Self::TooLarge => (Status::TooLarge, "too_large", "longer than a packet"),
             Self::BodyBrokenOff => (Status::Malformed, "body_broken_off", "the body broke off"),
             Self::BodyTooSlow => (Status::Malformed, "body_too_slow", "the body came too slowly"),

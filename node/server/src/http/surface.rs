@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use alloy::primitives::keccak256;
 use axum::{
-    http::{HeaderValue, StatusCode, Uri, header},
+    http::{HeaderValue, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use hyper::{HeaderMap, Method, Request, body::Incoming, service::service_fn};
@@ -13,12 +13,12 @@ use minus_protocol::{
     Packet, Status,
     headers::{PACKET_QUERY, PEER_SESSION, QueryError, decode_packet_query, decode_token},
 };
-use tokio::{net::TcpListener, runtime::Handle};
+use tokio::{net::TcpListener, runtime::Handle, sync::SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    answer::Refused,
-    body, commands, deposit, forward,
+    answer::{self, Refused},
+    body, bundled, commands, deposit, forward,
     places::Guest,
     reason::Reason,
     serve::{self, Door},
@@ -57,18 +57,25 @@ pub(crate) async fn serve(
 }
 
 async fn accept(node: &Arc<Node>, guest: &Guest, request: Request<Incoming>) -> Response {
-    let mut response = if request.method() == Method::OPTIONS {
-        preflight()
-    } else {
-        handle(node, guest, request).await.unwrap_or_else(|refused| {
-            node.metrics.refused.of(refused.reason()).increment(1);
-            refused.into_response()
-        })
+    let (parts, body) = request.into_parts();
+    let answered = match parts.method {
+        Method::OPTIONS => Ok(preflight()),
+        // In a box: it is rare, or brings many. Each packet in it is counted as an answer, the whole is none.
+        Method::POST if bundled::is_one(&parts.headers) => {
+            Box::pin(bundled::open(node, guest, &parts.headers, body)).await
+        }
+        _ => handle(node, guest, &parts, body).await.inspect(|response| {
+            if let Some(status) = Status::from_code(response.status().as_u16()) {
+                node.metrics.answers.of(status).increment(1);
+            }
+        }),
     };
+    let mut response = answered.unwrap_or_else(|refused| {
+        node.metrics.refused.of(refused.reason()).increment(1);
+        node.metrics.answers.of(refused.status()).increment(1);
+        refused.into_response()
+    });
     response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    if let Some(status) = Status::from_code(response.status().as_u16()) {
-        node.metrics.answers.of(status).increment(1);
-    }
     response
 }
 
@@ -85,8 +92,7 @@ fn preflight() -> Response {
     response
 }
 
-async fn handle(node: &Arc<Node>, guest: &Guest, request: Request<Incoming>) -> Result<Response, Refused> {
-    let (parts, body) = request.into_parts();
+async fn handle(node: &Arc<Node>, guest: &Guest, parts: &Parts, body: Incoming) -> Result<Response, Refused> {
     let (packet, resumed) = match parts.method {
         Method::POST => {
             let bytes = body::read(body, guest).await?;
@@ -96,10 +102,7 @@ async fn handle(node: &Arc<Node>, guest: &Guest, request: Request<Incoming>) -> 
         _ => return Err(Reason::Method.into()),
     };
     // Only now: a body that comes slowly, or never, does not keep a place from one that is there.
-    let _place = node.requests.try_acquire().map_err(|_| {
-        node.metrics.limit_reached.of(Limit::Requests).increment(1);
-        Reason::RequestsFull
-    })?;
+    let _place = request_place(node)?;
     let came = Instant::now();
     let relay = session(node, &parts.headers).await?;
 
@@ -116,7 +119,7 @@ async fn handle(node: &Arc<Node>, guest: &Guest, request: Request<Incoming>) -> 
         Some(payer) if deposit::is_agent_of(node, recipient).await? => {
             let deposited = deposit::deposit(node, packet, payer, relay).await?;
             node.metrics.deposit_seconds.record(came.elapsed());
-            Ok(deposited)
+            Ok(answer::stored(deposited.stored, relay.map(|_| deposited.metered)))
         }
         // What a relay sent here was meant for here: passing it on could go round in circles.
         _ if relay.is_some() => Err(Reason::NotTheAgent.into()),
@@ -126,6 +129,14 @@ async fn handle(node: &Arc<Node>, guest: &Guest, request: Request<Incoming>) -> 
             Ok(forwarded)
         }
     }
+}
+
+/// A place for a packet in work.
+pub(super) fn request_place(node: &Node) -> Result<SemaphorePermit<'_>, Reason> {
+    node.requests.try_acquire().map_err(|_| {
+        node.metrics.limit_reached.of(Limit::Requests).increment(1);
+        Reason::RequestsFull
+    })
 }
 
 /// The packet in a GET's query, and nothing else there.
@@ -139,7 +150,7 @@ fn queried(uri: &Uri) -> Result<Packet, Reason> {
 
 /// The relay that forwards, if it says it is one. A session that is not open is not ignored: the relay would not be
 /// paid for what it carries.
-async fn session(node: &Node, headers: &HeaderMap) -> Result<Option<Relay>, Refused> {
+pub(super) async fn session(node: &Node, headers: &HeaderMap) -> Result<Option<Relay>, Refused> {
     let Some(value) = headers.get(PEER_SESSION) else { return Ok(None) };
     let unknown = || Refused::For(Reason::UnknownSession);
     let token = value.to_str().ok().and_then(decode_token).ok_or_else(unknown)?;

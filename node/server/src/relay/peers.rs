@@ -15,10 +15,10 @@ use minus_protocol::{
 };
 use tokio::sync::{Notify, Semaphore};
 
-use super::{ledger::Ledger, seen::Seen};
+use super::{ledger::Ledger, line::Line, seen::Seen};
 use crate::{
     chain::NodeRecord,
-    clock,
+    clock, cores,
     egress::{Egress, EgressError, Endpoint},
     node::{Node, REQUESTS_MAX},
     store::{
@@ -73,13 +73,24 @@ impl PeerError {
 struct Session {
     /// Ready to be sent; neither printed nor indexed.
     token: HeaderValue,
+    takes_bundles: bool,
     opened: Instant,
     expires_at_ms: u64,
+}
+
+/// What an open session is good for.
+#[derive(Clone)]
+pub(crate) struct Pass {
+    pub(crate) token: HeaderValue,
+    /// Whether several packets may be brought in one request.
+    pub(crate) takes_bundles: bool,
 }
 
 /// What is remembered of one agent.
 pub(crate) struct Agent {
     pub(crate) ledger: Arc<Ledger>,
+    /// Packets that are ready to go to it, by the core that they are on.
+    lines: Box<[Line]>,
     session: Mutex<Option<Session>>,
     /// Held while one is opened, so that it is one.
     opening: tokio::sync::Mutex<()>,
@@ -91,6 +102,7 @@ impl Agent {
     fn new(earned: Earned, settled: bool) -> Self {
         Self {
             ledger: Arc::new(Ledger::new(earned, settled)),
+            lines: (0..cores::count()).map(|_| Line::default()).collect(),
             session: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             endpoint: Mutex::default(),
@@ -110,10 +122,24 @@ impl Agent {
         }
     }
 
-    fn session(&self) -> Option<HeaderValue> {
+    /// Packets that wait on a core.
+    pub(crate) fn line(&self, core: usize) -> &Line {
+        &self.lines[core % self.lines.len()]
+    }
+
+    fn pass(&self) -> Option<Pass> {
         let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let renew_at_ms = clock::now_ms().saturating_add(RENEW_BEFORE_MS);
-        session.as_ref().filter(|open| open.expires_at_ms > renew_at_ms).map(|open| open.token.clone())
+        let open = session.as_ref().filter(|open| open.expires_at_ms > renew_at_ms)?;
+        Some(Pass { token: open.token.clone(), takes_bundles: open.takes_bundles })
+    }
+
+    /// Notes that no bundles are taken under a session, whatever was said when it was opened.
+    pub(crate) fn refuses_bundles(&self, token: &HeaderValue) {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = session.as_mut().filter(|open| open.token == *token) {
+            open.takes_bundles = false;
+        }
     }
 
     /// Forgets a session that the agent does not know any more, unless it or another one was opened just now.
@@ -137,7 +163,7 @@ pub(crate) struct Peers {
     /// anybody takes more.
     pub(crate) booking: tokio::sync::Mutex<()>,
     /// Places for requests being forwarded.
-    pub(crate) forwards: Semaphore,
+    pub(crate) forwards: Arc<Semaphore>,
     pub(crate) seen: Seen,
 }
 
@@ -157,7 +183,7 @@ impl Peers {
             counted: Notify::new(),
             much_counted: Notify::new(),
             booking: tokio::sync::Mutex::default(),
-            forwards: Semaphore::new(FORWARDS_MAX),
+            forwards: Arc::new(Semaphore::new(FORWARDS_MAX)),
             seen: Seen::default(),
         }
     }
@@ -181,25 +207,17 @@ impl Peers {
     }
 }
 
-/// The token under which this node is known to an agent; opens a session if there is none.
-pub(crate) async fn token(
-    node: &Node,
-    agent: Address,
-    record: &NodeRecord,
-    state: &Agent,
-) -> Result<HeaderValue, PeerError> {
-    if let Some(token) = state.session() {
-        return Ok(token);
+/// By what this node is known to an agent; opens a session if there is none.
+pub(crate) async fn pass(node: &Node, agent: Address, record: &NodeRecord, state: &Agent) -> Result<Pass, PeerError> {
+    if let Some(pass) = state.pass() {
+        return Ok(pass);
     }
     let _one = state.opening.lock().await;
-    if let Some(token) = state.session() {
-        return Ok(token);
+    if let Some(pass) = state.pass() {
+        return Ok(pass);
     }
-    let Reply::PeerSession { token, expires_at_ms } =
-        command(node, agent, record, CommandBody::OpenPeerSession).await?
-    else {
-        return Err(PeerError::Unexpected);
-    };
+    let (reply, takes_bundles) = ask(node, agent, record, CommandBody::OpenPeerSession).await?;
+    let Reply::PeerSession { token, expires_at_ms } = reply else { return Err(PeerError::Unexpected) };
     // Before anything is carried, so that what is carried is asked about even after a crash.
     let relay = Relay { node: agent, operator: record.operator };
     node.store
@@ -210,9 +228,9 @@ pub(crate) async fn token(
         .await?;
     let mut token = HeaderValue::try_from(encode_token(&token)).map_err(|_| PeerError::Unexpected)?;
     token.set_sensitive(true);
-    let session = Session { token: token.clone(), opened: Instant::now(), expires_at_ms };
+    let session = Session { token: token.clone(), takes_bundles, opened: Instant::now(), expires_at_ms };
     *state.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
-    Ok(token)
+    Ok(Pass { token, takes_bundles })
 }
 
 /// Sends a command to a peer and opens its reply.
@@ -222,6 +240,11 @@ pub(crate) async fn command(
     record: &NodeRecord,
     body: CommandBody,
 ) -> Result<Reply, PeerError> {
+    ask(node, peer, record, body).await.map(|(reply, _)| reply)
+}
+
+/// The same, and whether the answer says that bundles are taken.
+async fn ask(node: &Node, peer: Address, record: &NodeRecord, body: CommandBody) -> Result<(Reply, bool), PeerError> {
     let session = SessionKey::random();
     let encoded = Command { session: session.clone(), body }.encode();
     let outgoing = Outgoing { id: random_bytes(), sent_at_ms: clock::now_ms(), body: &encoded };
@@ -229,11 +252,11 @@ pub(crate) async fn command(
     let packet = seal(&outgoing, peer, &key, &node.key.signer, &node.routing_domain).map_err(|_| PeerError::Sealing)?;
     let endpoint = node.egress.endpoint(&record.endpoint)?;
     let answer = node.egress.post(&endpoint, None, &packet, ANSWER_TIMEOUT).await?;
-    let status = answer.status().as_u16();
+    let (status, takes_bundles) = (answer.status().as_u16(), answer.takes_bundles());
     let bytes = answer.read(ANSWER_TIMEOUT).await?;
     match open_reply(&session, &bytes) {
         Ok(Reply::Refused { reason, .. }) => Err(PeerError::Refused(reason)),
-        Ok(reply) => Ok(reply),
+        Ok(reply) => Ok((reply, takes_bundles)),
         Err(_) => Err(PeerError::Unsealed(status)),
     }
 }

@@ -30,6 +30,13 @@ pub(crate) struct Arrival {
     pub(crate) customer_quota: u64,
 }
 
+impl Arrival {
+    /// The unit of every count and price.
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::try_from(self.packet.len()).expect("a length fits 64 bits")
+    }
+}
+
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {

@@ -49,7 +49,8 @@ impl Scrape {
         }
         for (name, kind) in &kinds {
             assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
-            assert!(kind != "histogram" || name.ends_with("_seconds") || name.ends_with("_writes"), "{name}");
+            let units = ["_seconds", "_writes", "_packets"];
+            assert!(kind != "histogram" || units.iter().any(|unit| name.ends_with(unit)), "{name}");
             assert!(name.starts_with("minus_") || name.starts_with("process_"), "{name}");
         }
         Self { kinds, values }
@@ -103,6 +104,8 @@ async fn metrics_are_well_formed_true_and_documented() {
     assert!(at_agent.value("minus_bytes_pushed_total") > 0.0);
     assert!(at_relay.value("minus_forwards_total{status=\"202\"}") >= 1.0);
     assert!(at_relay.value("minus_forward_seconds_sum") > 0.0);
+    assert_eq!(at_relay.value("minus_request_packets_sum"), 1.0);
+    assert_eq!(at_relay.value("minus_request_packets_count"), 1.0);
     for scrape in [&at_agent, &at_relay] {
         assert_eq!(scrape.value("minus_ready"), 1.0);
         assert_eq!(scrape.value(concat!("minus_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}")), 1.0);

@@ -7,10 +7,13 @@ use std::{
 };
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
+use bytes::Bytes;
 use minus_bindings::{Amount, SignedVoucher};
 use minus_protocol::{
-    Command, CommandBody, Frame, Meter, MeterLine, PACKET_BYTES_MAX, Packet, RelayStatement, Reply, SealingSecret,
-    SessionKey, StreamSealer, due, open, random_bytes, seal_reply,
+    CONTENT_BUNDLE, Command, CommandBody, Frame, Judgement, Meter, MeterLine, PACKET_BYTES_MAX, Packet, RelayStatement,
+    Reply, SealingSecret, SessionKey, Status, StreamSealer,
+    bundle::{ACCEPT_POST, join_answers, split},
+    due, open, random_bytes, seal_reply,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -35,6 +38,31 @@ pub(crate) enum Vouching {
     FalsePrices(u32),
 }
 
+/// What the peer makes of a bundle. It says that it takes them, whatever it then does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bundling {
+    /// Stores each packet and says so.
+    Honest,
+    /// Answers so many fewer, having stored all.
+    Fewer,
+    /// Answers one more.
+    More,
+    /// Answers what is no list of answers.
+    Garbled,
+    /// One 202 for all.
+    OneReceipt,
+    /// One status for all, and stores none.
+    Status(&'static str),
+    /// Asks for each by itself.
+    Alone,
+    /// Says of every other packet, the first among them, that it is not its agent.
+    EveryOtherMisdirected,
+    /// Ends the connection without a word.
+    Gone,
+    /// As honest, and only when it is released.
+    Late,
+}
+
 /// What the peer does.
 #[derive(Clone, Debug)]
 pub(crate) struct Manners {
@@ -47,6 +75,8 @@ pub(crate) struct Manners {
     pub(crate) vouching: Vouching,
     /// Packets of so many bytes that a stream pushes before it breaks.
     pub(crate) pushes: Vec<usize>,
+    /// What it makes of a bundle; none: it says that it takes none.
+    pub(crate) bundles: Option<Bundling>,
     /// Instead of any answer to a packet: these bytes, and then whether the connection stays open without a word.
     pub(crate) raw: Option<(Vec<u8>, bool)>,
 }
@@ -59,6 +89,7 @@ impl Manners {
             admits: |bytes| bytes,
             vouching: Vouching::Honest,
             pushes: Vec::new(),
+            bundles: None,
             raw: None,
         }
     }
@@ -76,6 +107,10 @@ pub(crate) struct Facts {
     pub(crate) streams: u64,
     /// Packets that got a raw answer, or none.
     pub(crate) raw: u64,
+    /// Bundles that came, the packets in them, and packets that came alone.
+    pub(crate) bundles: u64,
+    pub(crate) bundled: u64,
+    pub(crate) alone: u64,
 }
 
 struct Inner {
@@ -165,13 +200,18 @@ impl Inner {
     async fn serve(&self, mut stream: TcpStream) -> Option<()> {
         let mut buffer = Vec::new();
         loop {
-            let body = request(&mut stream, &mut buffer).await?;
+            let (is_bundle, body) = request(&mut stream, &mut buffer).await?;
+            if is_bundle {
+                self.unpack(&mut stream, &body).await?;
+                continue;
+            }
             let packet = Packet::parse(body).ok()?;
             let manners = self.manners.lock().unwrap().clone();
             if packet.recipient() == self.signer.address() {
                 self.obey(&mut stream, &packet, &manners).await?;
                 continue;
             }
+            self.facts.lock().unwrap().alone += 1;
             if let Some((bytes, stays)) = &manners.raw {
                 self.facts.lock().unwrap().raw += 1;
                 let released = self.released.notified();
@@ -187,6 +227,54 @@ impl Inner {
                 (manners.metered)(length).map_or(String::new(), |bytes| format!("minus-metered: {bytes}\r\n"));
             let receipt = format!("{{\"stored\":\"{}\"}}", manners.receipt);
             answer(&mut stream, "202 Accepted", &metered, receipt.as_bytes()).await?;
+        }
+    }
+
+    /// A relay's packets that came together.
+    async fn unpack(&self, stream: &mut TcpStream, body: &[u8]) -> Option<()> {
+        let packets: Vec<_> =
+            split(body).unwrap().into_iter().map(|part| Packet::parse(part.to_vec()).unwrap()).collect();
+        let manners = self.manners.lock().unwrap().clone();
+        let bundling = manners.bundles.expect("a bundle comes to whoever takes bundles");
+        {
+            let mut facts = self.facts.lock().unwrap();
+            facts.bundles += 1;
+            facts.bundled += u64::try_from(packets.len()).unwrap();
+        }
+        let mut judgements: Vec<_> = packets
+            .iter()
+            .enumerate()
+            .map(|(place, packet)| match bundling {
+                Bundling::Alone | Bundling::Gone | Bundling::Status(_) => Judgement::Alone,
+                Bundling::EveryOtherMisdirected if place % 2 == 0 => {
+                    Judgement::Answered { status: Status::Misdirected, metered: 0, body: Bytes::new() }
+                }
+                _ => {
+                    let length = u64::try_from(packet.len()).unwrap();
+                    self.facts.lock().unwrap().brought += u128::from(length);
+                    let metered = (manners.metered)(length).unwrap_or_default();
+                    let body = format!("{{\"stored\":\"{}\"}}", manners.receipt).into();
+                    Judgement::Answered { status: Status::Stored, metered, body }
+                }
+            })
+            .collect();
+        match bundling {
+            Bundling::Fewer => drop(judgements.pop()),
+            Bundling::More => judgements.push(judgements[0].clone()),
+            _ => {}
+        }
+        if bundling == Bundling::Late {
+            let _ = tokio::time::timeout(Duration::from_secs(120), self.released.notified()).await;
+        }
+        let mut bytes = join_answers(&judgements);
+        if bundling == Bundling::Garbled {
+            bytes[0] = 0xff;
+        }
+        match bundling {
+            Bundling::Gone => None,
+            Bundling::Status(status) => answer(stream, status, "", b"").await,
+            Bundling::OneReceipt => answer(stream, "202 Accepted", "", b"{\"stored\":\"new\"}").await,
+            _ => answer_as(stream, "200 OK", CONTENT_BUNDLE, "", &bytes).await,
         }
     }
 
@@ -208,7 +296,9 @@ impl Inner {
             CommandBody::Subscribe { .. } => return self.push(stream, &session, &manners.pushes).await,
             _ => return None,
         };
-        answer(stream, "200 OK", "", &seal_reply(&session, &reply)).await
+        let takes_bundles = matches!(reply, Reply::PeerSession { .. }) && manners.bundles.is_some();
+        let headers = if takes_bundles { format!("{ACCEPT_POST}: {CONTENT_BUNDLE}\r\n") } else { String::new() };
+        answer(stream, "200 OK", &headers, &seal_reply(&session, &reply)).await
     }
 
     /// A stream that breaks after so many messages, before anybody could acknowledge them.
@@ -270,8 +360,8 @@ fn dear(bytes: u128, total: &mut Amount) -> Vec<MeterLine> {
     lines
 }
 
-/// The body of the next request.
-async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+/// The body of the next request, and whether it is a bundle.
+async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(bool, Vec<u8>)> {
     loop {
         let head = buffer.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4);
         if let Some(head) = head {
@@ -282,7 +372,7 @@ async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Vec<u8>
             if buffer.len() >= head + length {
                 let rest = buffer.split_off(head + length);
                 let body = std::mem::replace(buffer, rest).split_off(head);
-                return Some(body);
+                return Some((text.contains(CONTENT_BUNDLE), body));
             }
         }
         if stream.read_buf(buffer).await.ok()? == 0 {
@@ -293,6 +383,10 @@ async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Vec<u8>
 
 async fn answer(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) -> Option<()> {
     let content = if body.starts_with(b"{") { "application/json" } else { "application/octet-stream" };
+    answer_as(stream, status, content, headers, body).await
+}
+
+async fn answer_as(stream: &mut TcpStream, status: &str, content: &str, headers: &str, body: &[u8]) -> Option<()> {
     let head =
         format!("HTTP/1.1 {status}\r\ncontent-type: {content}\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
     stream.write_all(&[head.as_bytes(), body].concat()).await.ok()
