@@ -1,10 +1,11 @@
 //! Forwarding: packets for another node's wallets, through our relay and through nginx, both before the same agent that does
-//! nothing. What a relay adds to the time of a request is its time less the time without anything between, at the same pace.
+//! nothing. Ours may bring that agent several packets in one request, which nginx cannot: how many it brought is shown, and
+//! what it does where the agent takes them one by one. What a relay adds to the time of a request is its time less the time without anything between, at the same pace.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::load::Outcome;
 use super::nginx::Nginx;
@@ -15,6 +16,7 @@ use super::side::Side;
 use super::stage::Stage;
 use super::statistics::Spread;
 use super::upstream::Upstream;
+use crate::world::network::Operator;
 
 /// Connections that post; fewer requests than a relay sends one agent at a time.
 const PUBLISHERS: usize = 64;
@@ -24,27 +26,45 @@ const WALLETS: usize = 100;
 
 /// In front of the agent's place on chain there is the agent that does nothing, and before it the relay.
 pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort, found: &mut Findings) -> Result<()> {
-    let (agent, relay) = (stage.network.agent(), stage.network.relay_in());
+    let (agent, relay, single) = (stage.network.agent(), stage.network.relay_in(), stage.network.relay_out());
     stage.stop(agent)?;
-    let upstream = Upstream::start(stage, agent)?;
+    let upstream = Upstream::start(stage, agent, relay)?;
     stage.start(relay).await?;
+    stage.start(single).await?;
     let (one, two) =
         (Nginx::proxy(folder, 1, upstream.address).await?, Nginx::proxy(folder, 2, upstream.address).await?);
     let proxied = |name: &str, nginx: &Nginx| NodeSide::at(name, stage, nginx.address, nginx.processes(), WALLETS);
-    let sides: [Arc<dyn Side>; 4] = [
+    let sides: [Arc<dyn Side>; 5] = [
         Arc::new(NodeSide::new("minus-node", stage, relay, WALLETS)?),
         Arc::new(proxied("nginx, 2 workers", &two)?),
         Arc::new(proxied("nginx, 1 worker", &one)?),
         Arc::new(NodeSide::at("nothing between", stage, upstream.address, Vec::new(), WALLETS)?),
+        Arc::new(NodeSide::new("minus-node, packets one by one", stage, single, WALLETS)?),
     ];
-    let saturated = alternate(effort.rounds, &sides[..3], &effort.saturating(PUBLISHERS, false)).await?;
+    let before = Brought::by(relay).await?;
+    let [ours, two, one, _, singly] = &sides;
+    let saturating = [ours, singly, two, one].map(Arc::clone);
+    let saturated = alternate(effort.rounds, &saturating, &effort.saturating(PUBLISHERS, false)).await?;
+    let together = Brought::by(relay).await?.since(before);
     let refused: u64 = saturated.iter().flatten().map(|outcome| outcome.refused).sum();
     found.expect(refused == 0, || format!("forwarding: {refused} packets were refused"));
-    for (peer, target) in [(1, Some(1.0)), (2, None)] {
+    found.rows.push(Row {
+        comparison: "forwarding".to_owned(),
+        figure: "packets in a request to the agent".to_owned(),
+        better: Better::Higher,
+        peer_name: String::new(),
+        ours: together,
+        peer: None,
+        ratio: None,
+        target: None,
+    });
+    let ways = [("forwarding", 0, Some(1.0)), ("forwarding, packets one by one", 1, None)];
+    for ((comparison, ours, target), peer) in ways.into_iter().flat_map(|way| [(way, 2), (way, 3)]) {
+        let target = target.filter(|_| peer == 2);
         found.rows.extend(rows(
-            "forwarding",
-            sides[peer].name(),
-            &saturated[0],
+            comparison,
+            saturating[peer].name(),
+            &saturated[ours],
             &saturated[peer],
             &[
                 Figure { name: "requests/s", better: Better::Higher, of: |of| of.acknowledged_per_s, target },
@@ -54,7 +74,8 @@ pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort, found: 
         ));
     }
     if let Some(pace) = half_of_the_slower(&saturated, |of| of.acknowledged_per_s) {
-        let paced = alternate(effort.rounds, &sides, &effort.paced(PUBLISHERS, false, pace)).await?;
+        stage.stop(single)?;
+        let paced = alternate(effort.rounds, &sides[..4], &effort.paced(PUBLISHERS, false, pace)).await?;
         for peer in [1, 2] {
             found.rows.extend(added(
                 &format!("forwarding, {pace:.0}/s"),
@@ -65,6 +86,30 @@ pub async fn measure(stage: &Arc<Stage>, folder: &Path, effort: &Effort, found: 
     }
     stage.stop(relay)?;
     Ok(())
+}
+
+/// What a relay has brought so far, in how many requests.
+#[derive(Clone, Copy, Debug)]
+struct Brought {
+    packets: f64,
+    requests: f64,
+}
+
+impl Brought {
+    async fn by(relay: &Operator) -> Result<Self> {
+        let text = reqwest::get(format!("{}/metrics", relay.node_admin)).await?.text().await?;
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            anyhow::Ok(line.with_context(|| format!("no {name}"))?.parse::<f64>()?)
+        };
+        Ok(Self { packets: value("minus_request_packets_sum")?, requests: value("minus_request_packets_count")? })
+    }
+
+    /// The mean of what came since.
+    fn since(self, before: Self) -> Spread {
+        let mean = (self.packets - before.packets) / (self.requests - before.requests);
+        Spread { median: mean, min: mean, max: mean }
+    }
 }
 
 fn p99(outcome: &Outcome) -> f64 {

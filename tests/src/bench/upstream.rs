@@ -1,5 +1,6 @@
 //! An agent that does nothing: it opens relays' sessions, says of every packet that it is stored, and stores none. So what
-//! is measured before it is the relay, and nginx before the same.
+//! is measured before it is the relay, and nginx before the same. It takes several packets in one request from the relays
+//! that it told so, and one from everybody else.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +11,11 @@ use alloy::sol_types::Eip712Domain;
 use anyhow::{Result, bail};
 use minus_bindings::Amount;
 use minus_protocol::{
-    Command, CommandBody, Packet, RelayStatement, Reply, SealingSecret, open, random_bytes, seal_reply,
+    CONTENT_BUNDLE, Command, CommandBody, Judgement, Packet, RelayStatement, Reply, SealingSecret, Status,
+    bundle::{ACCEPT_POST, BUNDLE_PACKETS_MAX, join_answers, split},
+    open,
+    packet::PACKET_VERSION,
+    random_bytes, seal_reply,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,7 +37,11 @@ struct Agent {
     operator: Address,
     secret: SealingSecret,
     domain: Eip712Domain,
+    /// Which relay may bring several packets in one request.
+    bundler: Address,
     stored: Vec<u8>,
+    /// The answer to a bundle, by the number of its packets.
+    stored_together: Vec<Vec<u8>>,
 }
 
 /// The running upstream, on a thread of its own. Dropped, it ends.
@@ -49,12 +58,24 @@ impl Drop for Upstream {
 }
 
 impl Upstream {
-    /// In the place of an operator's node, with that node's key.
-    pub fn start(stage: &Stage, operator: &Operator) -> Result<Self> {
+    /// In the place of an operator's node, with that node's key. Takes bundles from `bundler`'s.
+    pub fn start(stage: &Stage, operator: &Operator, bundler: &Operator) -> Result<Self> {
         let file = operator.node_config().with_file_name("node-key.json");
         let key = PrivateKeySigner::decrypt_keystore(file, PASSWORD)?;
         let body = r#"{"stored":"new"}"#;
+        let metered = BODY_BYTES.try_into()?;
+        let one = Judgement::Answered { status: Status::Stored, metered, body: body.as_bytes().into() };
+        let stored_together = |packets| {
+            let answers = join_answers(&vec![one.clone(); packets]);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: {CONTENT_BUNDLE}\r\ncontent-length: {}\r\n\r\n",
+                answers.len()
+            );
+            [head.as_bytes(), &answers].concat()
+        };
         let agent = Agent {
+            bundler: bundler.node_address,
+            stored_together: (0..=BUNDLE_PACKETS_MAX).map(stored_together).collect(),
             address: operator.node_address,
             operator: operator.address,
             secret: SealingSecret::derive(&key.to_bytes().0),
@@ -112,7 +133,10 @@ async fn serve(mut stream: TcpStream, agent: &Agent) -> Result<()> {
             }
         }
         let body = &bytes[head.bytes..end];
-        if body.get(1..21) == Some(agent.address.as_slice()) {
+        if body.first() != Some(&PACKET_VERSION) {
+            // No packet, and so a bundle: by its first byte, which costs nothing where none come.
+            stream.write_all(&agent.stored_together[split(body)?.len()]).await?;
+        } else if body.get(1..21) == Some(agent.address.as_slice()) {
             let answer = agent.obey(body)?;
             stream.write_all(&answer).await?;
         } else {
@@ -143,8 +167,10 @@ impl Agent {
             other => bail!("not a relay's command: {other:?}"),
         };
         let sealed = seal_reply(&command.session, &reply);
+        let takes =
+            if opened.sender == self.bundler { format!("{ACCEPT_POST}: {CONTENT_BUNDLE}\r\n") } else { String::new() };
         let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: {}\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\n{takes}content-length: {}\r\n\r\n",
             sealed.len()
         );
         Ok([head.as_bytes(), &sealed].concat())

@@ -52,12 +52,14 @@ struct NodeArguments {
 }
 
 /// What a reader of the figures has to know.
-const METHOD: [&str; 6] = [
+const METHOD: [&str; 7] = [
     "Medians of rounds in turn (smallest–largest); the ratio is of medians. The load generator, the same for every side, shares \
      the machine's processors with them.",
     "Bodies have 1,030 bytes. Ours is stored durably and encrypted, counted and charged for; nchan without Redis keeps it in \
      memory, in the clear. Events are counted when their last byte is there; ours are not opened by the generator.",
     "A pace behind a comparison's name is half of what the slower side does saturated, for both.",
+    "Forwarding: our relay brings an agent several packets in one request when they are ready together, which nginx cannot; \
+     `one by one` is the same relay before an agent that does not take them so.",
     "One message goes to one listener: a wallet has one, so there is no fan-out to compare.",
     "Memory is the proportional set size of all of a side's processes, shared memory counted once.",
     "What a store holds before the node starts on it, to see what its size costs, was written into its tables, not sent to it.",
