@@ -143,6 +143,7 @@ pub(crate) fn loads(waiting: impl Iterator<Item = Waiting>) -> Vec<Load> {
     let mut loads: Vec<Load> = Vec::new();
     for one in waiting {
         if let Some(last) = loads.last_mut()
+            && last.bundle.packets() == last.riders.len() // or it is one that no bundle has room for
             && last.riders[0].rider.may_ride_with(&one.rider)
             && last.bundle.push(&one.rider.packet)
         {
@@ -159,7 +160,71 @@ pub(crate) fn loads(waiting: impl Iterator<Item = Waiting>) -> Vec<Load> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use alloy::primitives::Address;
+    use minus_bindings::Amount;
+    use minus_protocol::{
+        Tariff,
+        bundle::{BUNDLE_BYTES_MAX, BUNDLE_PACKETS_MAX},
+        packet::{PACKET_OVERHEAD_BYTES, PACKET_VERSION},
+    };
+    use tokio::sync::Semaphore;
+
     use super::*;
+    use crate::{
+        egress::Egress,
+        relay::{account::Terms, ledger::Ledger},
+        store::peers::Earned,
+    };
+
+    /// Makes packets of so many padded bytes that wait under a token for an endpoint.
+    fn waiting() -> impl Fn(usize, &'static str, &str) -> Waiting {
+        let ledger = Arc::new(Ledger::new(Earned::new(Address::repeat_byte(1), Address::repeat_byte(2)), true));
+        let tariff = Tariff { delivery: 0, relay: 0, storing: 0 };
+        let terms = Terms { tariff_version: 1, tariff, credit: Amount::ZERO, write_off_bytes: 0 };
+        let (places, egress) = (Arc::new(Semaphore::new(1_000)), Egress::new(true).expect("a client"));
+        // Kept, so that the same text is the same place.
+        let known = ["http://127.0.0.1:1", "http://127.0.0.1:2"].map(|url| (url, egress.endpoint(url).expect("a URL")));
+        move |padded, token, url| {
+            let mut packet = vec![4; PACKET_OVERHEAD_BYTES + padded];
+            packet[0] = PACKET_VERSION;
+            let endpoint = &known.iter().find(|(text, _)| *text == url).expect("a known one").1;
+            let debit = Debit {
+                forwarding: ledger.begin(0, &terms).expect("a place"),
+                place: Arc::clone(&places).try_acquire_owned().expect("a place"),
+            };
+            let rider = Rider {
+                packet: Packet::parse(packet).expect("well-formed"),
+                endpoint: endpoint.clone(),
+                token: HeaderValue::from_static(token),
+                debit,
+            };
+            Waiting { rider, answer: oneshot::channel().0 }
+        }
+    }
+
+    fn sizes(all: Vec<Waiting>) -> Vec<usize> {
+        let loads = loads(all.into_iter());
+        for load in &loads {
+            let fits = load.bundle.packets() == load.riders.len() && load.bundle.as_bytes().len() <= BUNDLE_BYTES_MAX;
+            assert!(fits || (load.bundle.packets() == 0 && load.riders.len() == 1));
+        }
+        loads.iter().map(|load| load.riders.len()).collect()
+    }
+
+    #[test]
+    fn a_load_has_what_fits_and_goes_one_way() {
+        let (here, there) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
+        let one = waiting();
+        assert_eq!(sizes(Vec::new()), [0; 0]);
+        let many = (0..BUNDLE_PACKETS_MAX + 9).map(|_| one(256, "a", here)).collect();
+        assert_eq!(sizes(many), [BUNDLE_PACKETS_MAX, 9]);
+        assert_eq!(sizes((0..5).map(|_| one(60 << 10, "a", here)).collect()), [2, 2, 1]);
+        let mixed = vec![one(256, "a", here), one(256, "b", here), one(256, "b", here), one(256, "b", there)];
+        assert_eq!(sizes(mixed), [1, 2, 1]);
+        assert_eq!(sizes(vec![one(256, "a", here), one(256 << 10, "a", here), one(256, "a", here)]), [1, 1, 1]);
+    }
 
     #[test]
     fn the_first_goes_alone_if_nobody_comes() {

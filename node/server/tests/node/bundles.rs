@@ -148,7 +148,7 @@ async fn waves(world: &World, relay: &Operator, peer: &Peer, wallet: &PrivateKey
 }
 
 async fn failures(relay: &Operator, reason: &str) -> f64 {
-    Scrape::of(relay).await.value(&format!("minus_egress_failures_total{{reason=\"{reason}\"}}"))
+    relay.metric(&format!("minus_egress_failures_total{{reason=\"{reason}\"}}")).await
 }
 
 fn count(statuses: &[u16], status: u16) -> u64 {
@@ -162,7 +162,7 @@ async fn who_does_not_say_that_it_takes_bundles_is_brought_none() {
     assert!(answered.iter().all(|(_, status)| *status == 202));
     let facts = peer.facts();
     assert_eq!((facts.bundles, facts.alone), (0, u64::try_from(WAVE + 1).unwrap()));
-    assert_eq!(Scrape::of(&relay).await.value("minus_request_packets_count"), f64::from(49_u32));
+    assert_eq!(relay.metric("minus_request_packets_count").await, f64::from(49_u32));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,8 +262,7 @@ async fn clients_that_go_away_take_nobody_with_them_and_what_they_brought_is_cou
             place % 3 != 1
         });
         let stay = f64::from(u32::try_from(posts.0.len()).unwrap());
-        let used =
-            async |limit: &str| Scrape::of(&relay).await.value(&format!("minus_limit_used{{limit=\"{limit}\"}}"));
+        let used = async |limit: &str| relay.metric(&format!("minus_limit_used{{limit=\"{limit}\"}}")).await;
         until("the relay has noticed", async || used("connections").await <= stay).await;
         until("all are answered", async || {
             peer.release();
