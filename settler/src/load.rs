@@ -56,7 +56,9 @@ impl Loads {
 
 async fn carried(sender: &Sender, live: &LiveTransaction, moment: &Moment) -> Result<Carries, SendError> {
     let rows = sender.store.rows_of(live.id).await?;
-    let question = |row: &ClaimedRow| LaneQuestion { payer: row.payer, payee: live.payee, signer: row.payer };
+    // A charge has the mandate that its payer signed: no signer of the payer's ends it.
+    let signer = |row: &ClaimedRow| if row.reason.is_some() { row.signer } else { row.payer };
+    let question = |row: &ClaimedRow| LaneQuestion { payer: row.payer, payee: live.payee, signer: signer(row) };
     let questions: Vec<LaneQuestion> = rows.iter().map(question).collect();
     let mut views = sender.chain.lane_views(&moment.head, &questions, moment.now).await?;
     // What it pays in front of a row, the row may take.
@@ -73,12 +75,15 @@ fn judge<'r>(rows: impl Iterator<Item = (&'r ClaimedRow, &'r LaneView)>, moment:
     let (mut value, mut closing) = (Amount::ZERO, Amount::ZERO);
     let (mut all_close, mut all_for_worth) = (true, true);
     for (row, view) in rows {
-        let moves = view.claimable(row.cumulative);
+        // What a signer signed that is none any more moves nothing, and is worth no bid.
+        let is_void = view.signer_ends_at != 0 && moment.now >= view.signer_ends_at;
+        let moves = if is_void { Amount::ZERO } else { view.claimable(row.cumulative) };
         value = add(value, moves);
         // A row without a reason is a charge: what it can still move is its mandate's to say, not its lane's.
-        let closes = row.reason.is_some_and(|reason| {
-            reason.is_closing() || is_closing(view, row.cumulative, moment.thaw_margin_s, moment.now)
-        });
+        let closes = !is_void
+            && row.reason.is_some_and(|reason| {
+                reason.is_closing() || is_closing(view, row.cumulative, moment.thaw_margin_s, moment.now)
+            });
         if closes {
             closing = add(closing, moves);
         }
@@ -91,5 +96,60 @@ fn judge<'r>(rows: impl Iterator<Item = (&'r ClaimedRow, &'r LaneView)>, moment:
         () if !closing.is_zero() => Carries::Mixed(closing),
         () if all_for_worth => Carries::Worth(value),
         () => Carries::Wanted,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use alloy::primitives::Address;
+
+    use super::*;
+    use crate::chain::Head;
+    use crate::fees::Tips;
+    use crate::pace::Pace;
+    use crate::store::Reason;
+
+    const NOW: u64 = 1_000;
+    const MARGIN_S: u64 = 100;
+
+    fn tokens(text: &str) -> Amount {
+        text.parse().unwrap()
+    }
+
+    /// What a transaction carries whose rows were claimed for that reason, and whose signers end then.
+    fn carries(rows: &[(Option<Reason>, u64)]) -> Carries {
+        let moment = Moment {
+            question: 0,
+            head: Head::default(),
+            tips: Tips { calm: 0, usual: 0, urgent: 0 },
+            pace: Pace::default(),
+            keys: Vec::new(),
+            now: NOW,
+            thaw_margin_s: MARGIN_S,
+            first: false,
+        };
+        let row = |(reason, signer_ends_at): &(Option<Reason>, u64)| {
+            let (payer, signer) = (Address::repeat_byte(1), Address::repeat_byte(2));
+            let row = ClaimedRow { payer, signer, cumulative: tokens("3"), reason: *reason, failures: 0 };
+            let view = LaneView { deposit: tokens("9"), signer_ends_at: *signer_ends_at, ..LaneView::default() };
+            (row, view)
+        };
+        let rows: Vec<(ClaimedRow, LaneView)> = rows.iter().map(row).collect();
+        judge(rows.iter().map(|(row, view)| (row, view)), &moment)
+    }
+
+    #[test]
+    fn what_a_signer_signed_closes_with_it_and_is_worth_nothing_afterwards() {
+        let worth = Some(Reason::Worth);
+        assert_eq!(carries(&[(worth, 0), (worth, NOW + MARGIN_S + 1)]), Carries::Worth(tokens("6")));
+        assert_eq!(carries(&[(worth, NOW + MARGIN_S)]), Carries::Closing(tokens("3")));
+        assert_eq!(carries(&[(worth, 0), (worth, NOW + 1)]), Carries::Mixed(tokens("3")));
+        for ended in [1, NOW] {
+            assert_eq!(carries(&[(worth, ended)]), Carries::Settled, "no bid for what moves nothing");
+            assert_eq!(carries(&[(Some(Reason::SignerEnding), ended)]), Carries::Settled);
+            assert_eq!(carries(&[(worth, 0), (worth, ended)]), Carries::Worth(tokens("3")), "not for the dead one");
+        }
+        assert_eq!(carries(&[(None, 0)]), Carries::Wanted, "a charge");
     }
 }

@@ -109,6 +109,8 @@ pub struct LiveTransaction {
 pub struct ClaimedRow {
     /// Who pays.
     pub payer: Address,
+    /// Who signed it: the payer or its delegate; of a charge, the payee or its delegate.
+    pub signer: Address,
     /// The running total.
     pub cumulative: Amount,
     /// Why it is claimed; of a voucher only.
@@ -327,17 +329,18 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn rows_of(&self, id: i64) -> Result<Vec<ClaimedRow>, StoreError> {
-        let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
-            "select payer, cumulative, coalesce(reason, ''), failures from vouchers where transaction_id = $1
-             union all select payer, cumulative, '', 0 from charges where transaction_id = $1",
+        let rows: Vec<(String, String, String, String, i64)> = sqlx::query_as(
+            "select payer, signer, cumulative, coalesce(reason, ''), failures from vouchers where transaction_id = $1
+             union all select payer, signer, cumulative, '', 0 from charges where transaction_id = $1",
         )
         .bind(id)
         .fetch_all(self.reader())
         .await?;
         rows.iter()
-            .map(|(payer, cumulative, reason, failures)| {
+            .map(|(payer, signer, cumulative, reason, failures)| {
                 Ok(ClaimedRow {
                     payer: codec::address(payer)?,
+                    signer: codec::address(signer)?,
                     cumulative: codec::amount(cumulative)?,
                     reason: reason.parse().ok(),
                     failures: codec::unsigned(*failures)?,

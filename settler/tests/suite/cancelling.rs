@@ -8,7 +8,7 @@ use alloy::consensus::Transaction;
 use alloy::primitives::{Address, B256, U256};
 use alloy::providers::Provider;
 use alloy::signers::local::PrivateKeySigner;
-use minus_bindings::{Amount, PrepaymentEscrow, row};
+use minus_bindings::{Amount, PrepaymentEscrow, SignedVoucher, row};
 use minus_settler::store::{Hold, TransactionState, VoucherState};
 use serde_json::json;
 
@@ -44,6 +44,18 @@ impl World {
             let thaw = escrow.thaw(self.payee(), tokens("100").to_u96()).gas(200_000).max_fee_per_gas(200 * GWEI);
             let _pending = thaw.max_priority_fee_per_gas(GWEI).send().await.unwrap();
         }
+        self.notice_is_all_but_over().await;
+    }
+
+    /// This payer takes back what it allowed its delegate, and the notice is all but over.
+    async fn revoke(&self, payer: &PrivateKeySigner, delegate: Address) {
+        let escrow = PrepaymentEscrow::new(self.deployment.escrow, self.as_signer(payer));
+        let revoke = escrow.revoke(delegate).gas(200_000).max_fee_per_gas(200 * GWEI);
+        let _pending = revoke.max_priority_fee_per_gas(GWEI).send().await.unwrap();
+        self.notice_is_all_but_over().await;
+    }
+
+    async fn notice_is_all_but_over(&self) {
         self.anvil.mine_at(50 * GWEI, 1).await;
         self.anvil.request("evm_increaseTime", json!([WEEK - 3_600])).await;
     }
@@ -182,6 +194,31 @@ async fn a_claim_under_way_bids_above_the_cap_when_its_lane_begins_to_close() {
     world.fees_rise(&settler).await;
     assert_eq!(world.gas_transactions().await, 0, "it offered less than that");
     world.close_lanes(&[&payer]).await;
+
+    world.is_paid_at_high_fees(&payer, "100").await;
+    assert_eq!(world.gas_transactions().await, 1, "the same nonce");
+    settler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_under_way_bids_above_the_cap_when_its_signer_begins_to_end() {
+    let world = World::new().await;
+    let (payer, delegate) = (world.payer("100").await, PrivateKeySigner::random());
+    let escrow = PrepaymentEscrow::new(world.deployment.escrow, world.as_signer(&payer));
+    escrow.authorize(delegate.address()).send().await.unwrap().get_receipt().await.unwrap();
+    let mut config = world.config();
+    (config.fee_cap_gwei, config.replace_after_blocks) = (2, 2);
+    config.native_coin_price = "100".into();
+    let settler = world.settler_with(config).await;
+    world.anvil.automine(false).await;
+    let domain = world.deployment.escrow_domain();
+    settler.record(SignedVoucher::sign(payer.address(), world.payee(), tokens("100"), &domain, &delegate)).await;
+    settler.ask().await;
+    under_way(&settler).await;
+
+    world.fees_rise(&settler).await;
+    assert_eq!(world.gas_transactions().await, 0, "it offered less than that");
+    world.revoke(&payer, delegate.address()).await;
 
     world.is_paid_at_high_fees(&payer, "100").await;
     assert_eq!(world.gas_transactions().await, 1, "the same nonce");
