@@ -8,10 +8,11 @@ use futures_util::TryStreamExt;
 use sqlx::AssertSqlSafe;
 
 use super::codec;
+use super::database::Kind;
 use super::intake::Lane;
 use super::lanes::{OPEN_COLUMNS, OpenRow, OpenVoucher};
 use super::open::{Store, StoreError};
-use super::rows::{chunks, places};
+use super::rows::{Given, chunks};
 
 /// Lanes that are to be read again. Above this many single ones, all are: the memory stays bounded.
 const TOUCHED_MAX: usize = 1 << 18;
@@ -129,18 +130,14 @@ impl Store {
     }
 
     async fn read_again(&self, board: &mut Board, lanes: &[Lane]) -> Result<(), StoreError> {
-        for chunk in chunks(lanes) {
+        for chunk in chunks(self.kind(), lanes) {
+            let given = given_lanes(self.kind(), chunk);
             let text = format!(
-                "with k (payer, payee) as (values {})
-                 select {OPEN_COLUMNS}
+                "{given} select {OPEN_COLUMNS}
                  from k cross join vouchers v join lanes l on l.payer = v.payer and l.payee = v.payee
-                 where v.payer = k.payer and v.payee = k.payee and v.state = 'recorded' and {NOTHING_UNDER_WAY}",
-                places(self.kind(), chunk.len(), 2, "")
+                 where v.payer = k.payer and v.payee = k.payee and v.state = 'recorded' and {NOTHING_UNDER_WAY}"
             );
-            let mut query = sqlx::query_as::<_, OpenRow>(AssertSqlSafe(text));
-            for (payer, payee) in chunk {
-                query = query.bind(codec::address_text(*payer)).bind(codec::address_text(*payee));
-            }
+            let query = sqlx::query_as_with::<_, OpenRow, _>(AssertSqlSafe(text), given.arguments()?);
             let rows = query.fetch_all(self.reader()).await?;
             for lane in chunk {
                 board.open.remove(lane);
@@ -151,6 +148,13 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Payers and payees, as the table `k`.
+fn given_lanes(kind: Kind, lanes: &[Lane]) -> Given<'_, Lane> {
+    Given::new(kind, lanes)
+        .text("payer", |(payer, _)| codec::address_text(*payer))
+        .text("payee", |(_, payee)| codec::address_text(*payee))
 }
 
 /// Of a voucher `v`.

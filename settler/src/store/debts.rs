@@ -56,6 +56,7 @@ struct DebtRow {
     open_thaw_ends_at: i64,
     signer_ends_at: i64,
     seen_at: i64,
+    claimed_by_us: Option<String>,
     signed_to_us: Option<String>,
     paid_to_us: Option<String>,
     under_way: i64,
@@ -68,8 +69,10 @@ macro_rules! debts {
             "select d.payer, d.payee, d.cumulative, d.signer, d.signature, d.recorded_at, d.lane_deposit, d.lane_paid,
                     d.lane_thawing, d.lane_thaw_ends_at, d.open_amount, d.open_thawing, d.open_thaw_ends_at,
                     d.signer_ends_at, d.seen_at,
-                    (select max(v.cumulative) from vouchers v where v.payer = d.payee and v.payee = d.payer)
-                        as signed_to_us,
+                    (select max(v.claimed) from vouchers v where v.payer = d.payee and v.payee = d.payer)
+                        as claimed_by_us,
+                    (select v.cumulative from vouchers v
+                     where v.payer = d.payee and v.payee = d.payer and v.state = 'recorded') as signed_to_us,
                     (select l.lane_paid from lanes l where l.payer = d.payee and l.payee = d.payer) as paid_to_us,
                     (select count(*) from netted n join transactions t on t.id = n.transaction_id
                      where n.payer = d.payer and n.payee = d.payee and t.state in ('planned', 'submitted'))
@@ -103,7 +106,7 @@ impl DebtRow {
                 signer_ends_at: codec::unsigned(self.signer_ends_at)?,
             },
             seen_at: codec::unsigned(self.seen_at)?,
-            counterclaim: to_us(self.signed_to_us)?.saturating_sub(to_us(self.paid_to_us)?),
+            counterclaim: to_us(self.signed_to_us.max(self.claimed_by_us))?.saturating_sub(to_us(self.paid_to_us)?),
             is_under_way: self.under_way > 0,
         })
     }

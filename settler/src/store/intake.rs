@@ -8,12 +8,11 @@ use minus_bindings::{Amount, SignedVoucher};
 use sqlx::AssertSqlSafe;
 
 use super::codec;
-use super::database::Write;
+use super::database::{Kind, Write};
 use super::lanes::{Doubts, LaneView, put_views};
 use super::open::{Ids, Store, StoreError};
 use super::recorder::Job;
-use super::rows::{chunks, places};
-use super::state::Hold;
+use super::rows::{Given, chunks};
 
 /// A voucher whose signer was found to be one, with the lane as the chain showed it.
 #[derive(Debug, Clone)]
@@ -86,11 +85,13 @@ struct Waiting {
     id: i64,
     cumulative: Amount,
     signer: Address,
-    signature: [u8; 65],
+    /// Unknown of one that the log has and the chain never refused: it is compared with nothing.
+    signature: Option<[u8; 65]>,
     is_bad: bool,
-    recorded_at: u64,
     retry_at: u64,
     failures: i64,
+    /// Since when it waits, if the log has no row of it yet.
+    new_since: Option<u64>,
 }
 
 /// The log as far as some vouchers touch it.
@@ -103,38 +104,37 @@ pub(super) struct Books {
     changed: BTreeSet<Lane>,
 }
 
+/// A lane by its place among those that were asked for, its highest voucher beyond what waits, and the one that waits.
 #[derive(sqlx::FromRow)]
 struct KnownRow {
-    payer: String,
-    payee: String,
-    best: Option<String>,
+    place: i64,
+    claimed: Option<String>,
     id: Option<i64>,
     cumulative: Option<String>,
     signer: Option<String>,
-    signature: Option<String>,
-    held: Option<String>,
-    recorded_at: Option<i64>,
+    refused: Option<String>,
     retry_at: Option<i64>,
     failures: Option<i64>,
 }
 
 impl KnownRow {
-    fn parse(self) -> Result<(Lane, Known), StoreError> {
-        let waiting = match (self.id, self.cumulative, self.signer, self.signature) {
-            (Some(id), Some(cumulative), Some(signer), Some(signature)) => Some(Waiting {
+    fn parse(self) -> Result<Known, StoreError> {
+        let waiting = match (self.id, self.cumulative, self.signer) {
+            (Some(id), Some(cumulative), Some(signer)) => Some(Waiting {
                 id,
                 cumulative: codec::amount(&cumulative)?,
                 signer: codec::address(&signer)?,
-                signature: codec::signature(&signature)?,
-                is_bad: self.held.as_deref() == Some(Hold::BadSignature.as_str()),
-                recorded_at: codec::unsigned(self.recorded_at.unwrap_or(0))?,
+                signature: self.refused.as_deref().map(codec::signature).transpose()?,
+                is_bad: self.refused.is_some(),
                 retry_at: codec::unsigned(self.retry_at.unwrap_or(0))?,
                 failures: self.failures.unwrap_or(0),
+                new_since: None,
             }),
             _ => None,
         };
-        let known = Known { best: self.best.as_deref().map(codec::amount).transpose()?.unwrap_or_default(), waiting };
-        Ok(((codec::address(&self.payer)?, codec::address(&self.payee)?), known))
+        let claimed = self.claimed.as_deref().map(codec::amount).transpose()?.unwrap_or_default();
+        let best = waiting.as_ref().map_or(claimed, |waiting| waiting.cumulative.max(claimed));
+        Ok(Known { best, waiting })
     }
 }
 
@@ -148,24 +148,26 @@ impl Books {
             .collect();
         let wanted: Vec<Lane> = distinct.into_iter().collect();
         let mut known = HashMap::with_capacity(wanted.len());
-        for chunk in chunks(&wanted) {
+        for chunk in chunks(transaction.kind(), &wanted) {
+            let places: Vec<(i64, Lane)> = (0..).zip(chunk.iter().copied()).collect();
+            let given = Given::new(transaction.kind(), &places)
+                .number("place", |(place, _)| *place)
+                .text("payer", |(_, (payer, _))| codec::address_text(*payer))
+                .text("payee", |(_, (_, payee))| codec::address_text(*payee));
             let text = format!(
-                "with k (payer, payee) as (values {})
-                 select l.payer, l.payee, w.id, w.cumulative, w.signer, w.signature, w.held,
-                        w.recorded_at, w.retry_at, w.failures,
-                        (select max(v.cumulative) from vouchers v where v.payer = l.payer and v.payee = l.payee) as best
+                "{given}
+                 select k.place, w.id, w.cumulative, w.signer, w.retry_at, w.failures,
+                        case when w.held = 'bad_signature' then w.signature end as refused,
+                        (select max(v.claimed) from vouchers v where v.payer = l.payer and v.payee = l.payee) as claimed
                  from k cross join lanes l
                       left join vouchers w on w.payer = l.payer and w.payee = l.payee and w.state = 'recorded'
-                 where l.payer = k.payer and l.payee = k.payee",
-                places(transaction.kind(), chunk.len(), 2, "")
+                 where l.payer = k.payer and l.payee = k.payee"
             );
-            let mut query = sqlx::query_as::<_, KnownRow>(AssertSqlSafe(text));
-            for (payer, payee) in chunk {
-                query = query.bind(codec::address_text(*payer)).bind(codec::address_text(*payee));
-            }
+            let query = sqlx::query_as_with::<_, KnownRow, _>(AssertSqlSafe(text), given.arguments()?);
             for row in query.fetch_all(&mut **transaction).await? {
-                let (lane, row) = row.parse()?;
-                known.insert(lane, row);
+                let place = usize::try_from(row.place).ok().and_then(|place| chunk.get(place));
+                let lane = *place.ok_or_else(|| StoreError::corrupt("place", &row.place.to_string()))?;
+                known.insert(lane, row.parse()?);
             }
         }
         let lanes = match lanes {
@@ -228,42 +230,71 @@ impl Books {
         let views: Vec<_> =
             self.views.iter().map(|((payer, payee), (view, at))| (*payer, *payee, *view, *at)).collect();
         put_views(transaction, &views, Doubts::Kept).await?;
-        let waiting: Vec<(&Lane, &Waiting)> = self
-            .changed
-            .iter()
-            .filter_map(|lane| self.known.get(lane).and_then(|known| Some((lane, known.waiting.as_ref()?))))
-            .collect();
-        for chunk in chunks(&waiting) {
-            let text = format!(
-                "insert into vouchers (id, payer, payee, cumulative, signer, signature, recorded_at, retry_at, failures,
-                                       state, came_from)
-                 values {}
-                 on conflict (payer, payee) where state = 'recorded'
-                 do update set cumulative = excluded.cumulative, signer = excluded.signer,
-                               signature = excluded.signature, retry_at = excluded.retry_at,
-                               failures = excluded.failures, held = null",
-                places(transaction.kind(), chunk.len(), 9, ", 'recorded', 'new'")
-            );
-            let mut query = sqlx::query(AssertSqlSafe(text));
-            for ((payer, payee), waiting) in chunk {
-                query = query
-                    .bind(waiting.id)
-                    .bind(codec::address_text(*payer))
-                    .bind(codec::address_text(*payee))
-                    .bind(codec::amount_text(waiting.cumulative))
-                    .bind(codec::address_text(waiting.signer))
-                    .bind(codec::bytes_text(&waiting.signature))
-                    .bind(codec::signed(waiting.recorded_at))
-                    .bind(codec::signed(waiting.retry_at))
-                    .bind(waiting.failures);
-            }
-            query.execute(&mut **transaction).await?;
-        }
+        let waiting = |lane| self.known.get(lane).and_then(|known| Some((lane, known.waiting.as_ref()?)));
+        let (new, larger): (Vec<Taken<'_>>, _) =
+            self.changed.iter().filter_map(waiting).partition(|(_, waiting)| waiting.new_since.is_some());
+        insert(transaction, &new).await?;
+        replace(transaction, &larger).await?;
         for lane in self.views.keys().chain(&self.changed) {
             transaction.touch(*lane);
         }
         Ok(())
     }
+}
+
+/// A voucher that is to be written, and its lane.
+type Taken<'b> = (&'b Lane, &'b Waiting);
+
+/// The columns of vouchers that were taken. What is taken has a signature.
+fn given<'t>(kind: Kind, taken: &'t [Taken<'_>]) -> Given<'t, Taken<'t>> {
+    let signature = |waiting: &Waiting| waiting.signature.map(|signature| codec::bytes_text(&signature));
+    Given::new(kind, taken)
+        .number("id", |(_, waiting)| waiting.id)
+        .text("cumulative", |(_, waiting)| codec::amount_text(waiting.cumulative))
+        .text("signer", |(_, waiting)| codec::address_text(waiting.signer))
+        .text("signature", move |(_, waiting)| signature(waiting).unwrap_or_default())
+        .number("retry_at", |(_, waiting)| codec::signed(waiting.retry_at))
+        .number("failures", |(_, waiting)| waiting.failures)
+}
+
+/// Vouchers of lanes where none waits.
+async fn insert(transaction: &mut Write, new: &[Taken<'_>]) -> Result<(), StoreError> {
+    for chunk in chunks(transaction.kind(), new) {
+        let given = given(transaction.kind(), chunk)
+            .text("payer", |((payer, _), _)| codec::address_text(*payer))
+            .text("payee", |((_, payee), _)| codec::address_text(*payee))
+            .number("recorded_at", |(_, waiting)| codec::signed(waiting.new_since.unwrap_or(0)));
+        let text = format!(
+            "{given}
+             insert into vouchers (id, payer, payee, cumulative, signer, signature, recorded_at, retry_at, failures,
+                                   state, came_from)
+             select id, payer, payee, cumulative, signer, signature, recorded_at, retry_at, failures, 'recorded', 'new'
+             from k"
+        );
+        sqlx::query_with(AssertSqlSafe(text), given.arguments()?).execute(&mut **transaction).await?;
+    }
+    Ok(())
+}
+
+/// Larger ones, or better signed ones, in the place of those that wait. What the last look said of a lane stands until the
+/// next, unless the operator asked or it was the signature: so a lane that sends often is not written again by every look.
+async fn replace(transaction: &mut Write, larger: &[Taken<'_>]) -> Result<(), StoreError> {
+    for chunk in chunks(transaction.kind(), larger) {
+        let given = given(transaction.kind(), chunk);
+        let text = format!(
+            "{given}
+             update vouchers set cumulative = k.cumulative, signer = k.signer, signature = k.signature,
+                                 retry_at = k.retry_at, failures = k.failures,
+                                 held = case when asked is null and held = 'not_worth_yet' then held end
+             from k where vouchers.id = k.id and state = 'recorded'"
+        );
+        let query = sqlx::query_with(AssertSqlSafe(text), given.arguments()?);
+        let replaced = query.execute(&mut **transaction).await?.rows_affected();
+        if usize::try_from(replaced) != Ok(chunk.len()) {
+            return Err(StoreError::NotCommitted(format!("{replaced} of {} rows still wait", chunk.len())));
+        }
+    }
+    Ok(())
 }
 
 impl Known {
@@ -282,11 +313,11 @@ impl Known {
             id: waiting.map_or_else(|| Ids::next(&ids.vouchers), |waiting| waiting.id),
             cumulative: voucher.cumulative,
             signer: checked.signer,
-            signature: voucher.signature,
+            signature: Some(voucher.signature),
             is_bad: false,
-            recorded_at: waiting.map_or(now, |waiting| waiting.recorded_at),
             retry_at: 0,
             failures: 0,
+            new_since: waiting.map_or(Some(now), |waiting| waiting.new_since),
         };
         let waiting = self.waiting.as_ref();
         if voucher.cumulative > self.best {
@@ -300,7 +331,7 @@ impl Known {
         }
         // The same total under another signature helps only if the chain stopped to accept the one that waits.
         let mends = waiting.is_some_and(|waiting| {
-            waiting.is_bad && waiting.cumulative == voucher.cumulative && waiting.signature != voucher.signature
+            waiting.is_bad && waiting.cumulative == voucher.cumulative && waiting.signature != Some(voucher.signature)
         });
         if mends {
             self.waiting = Some(new(waiting));

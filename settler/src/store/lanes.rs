@@ -10,7 +10,7 @@ use super::board::NOTHING_UNDER_WAY;
 use super::codec;
 use super::database::Write;
 use super::open::{Store, StoreError};
-use super::rows::{chunks, places};
+use super::rows::{Given, chunks};
 use super::state::Hold;
 use crate::netting::SetOff;
 
@@ -252,35 +252,34 @@ pub(super) async fn put_views(
         Doubts::Answered => "excluded.seen_at",
         Doubts::Kept => "case when lanes.seen_at = 0 then 0 else excluded.seen_at end",
     };
-    for chunk in chunks(views) {
+    for chunk in chunks(transaction.kind(), views) {
+        let given = Given::new(transaction.kind(), chunk)
+            .text("payer", |(payer, ..)| codec::address_text(*payer))
+            .text("payee", |(_, payee, ..)| codec::address_text(*payee))
+            .text("lane_deposit", |(_, _, view, _)| codec::amount_text(view.deposit))
+            .text("lane_paid", |(_, _, view, _)| codec::amount_text(view.paid))
+            .text("lane_thawing", |(_, _, view, _)| codec::amount_text(view.thawing))
+            .number("lane_thaw_ends_at", |(_, _, view, _)| codec::signed(view.thaw_ends_at))
+            .text("open_amount", |(_, _, view, _)| codec::amount_text(view.open))
+            .text("open_thawing", |(_, _, view, _)| codec::amount_text(view.open_thawing))
+            .number("open_thaw_ends_at", |(_, _, view, _)| codec::signed(view.open_thaw_ends_at))
+            .number("signer_ends_at", |(_, _, view, _)| codec::signed(view.signer_ends_at))
+            .number("seen_at", |(.., seen_at)| codec::signed(*seen_at));
+        // Without a condition SQLite would take `on` for a join's.
         let text = format!(
-            "insert into lanes (payer, payee, lane_deposit, lane_paid, lane_thawing, lane_thaw_ends_at, open_amount,
+            "{given}
+             insert into lanes (payer, payee, lane_deposit, lane_paid, lane_thawing, lane_thaw_ends_at, open_amount,
                                 open_thawing, open_thaw_ends_at, signer_ends_at, seen_at)
-             values {}
+             select payer, payee, lane_deposit, lane_paid, lane_thawing, lane_thaw_ends_at, open_amount, open_thawing,
+                    open_thaw_ends_at, signer_ends_at, seen_at from k where true
              on conflict (payer, payee) do update set
                 lane_deposit = excluded.lane_deposit, lane_paid = excluded.lane_paid,
                 lane_thawing = excluded.lane_thawing, lane_thaw_ends_at = excluded.lane_thaw_ends_at,
                 open_amount = excluded.open_amount, open_thawing = excluded.open_thawing,
                 open_thaw_ends_at = excluded.open_thaw_ends_at, signer_ends_at = excluded.signer_ends_at,
-                seen_at = {seen_at}",
-            places(transaction.kind(), chunk.len(), 11, "")
+                seen_at = {seen_at}"
         );
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for (payer, payee, view, seen_at) in chunk {
-            query = query
-                .bind(codec::address_text(*payer))
-                .bind(codec::address_text(*payee))
-                .bind(codec::amount_text(view.deposit))
-                .bind(codec::amount_text(view.paid))
-                .bind(codec::amount_text(view.thawing))
-                .bind(codec::signed(view.thaw_ends_at))
-                .bind(codec::amount_text(view.open))
-                .bind(codec::amount_text(view.open_thawing))
-                .bind(codec::signed(view.open_thaw_ends_at))
-                .bind(codec::signed(view.signer_ends_at))
-                .bind(codec::signed(*seen_at));
-        }
-        query.execute(&mut **transaction).await?;
+        sqlx::query_with(AssertSqlSafe(text), given.arguments()?).execute(&mut **transaction).await?;
     }
     Ok(())
 }

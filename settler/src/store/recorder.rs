@@ -15,6 +15,8 @@ use super::open::{Ids, StoreError};
 const QUEUE_MAX: usize = 64;
 /// Requests in one transaction at most: bounds how long the first of them waits for the last.
 const BATCH_MAX: usize = 8;
+/// The database counts its tables anew when there are so many times as many lanes as the last time.
+const COUNT_AT_GROWTH: u64 = 4;
 /// In place of the number of lanes, when a commit failed and only the database knows.
 const UNKNOWN: i64 = -1;
 
@@ -54,6 +56,7 @@ impl Recorder {
 
 async fn run(writer: Writer, ids: Arc<Ids>, mut queue: mpsc::Receiver<(Job, Answer)>) {
     let lanes = AtomicI64::new(UNKNOWN);
+    let mut count_at = 1;
     let mut queued = Vec::with_capacity(BATCH_MAX);
     while queue.recv_many(&mut queued, BATCH_MAX).await > 0 {
         let (jobs, answers): (Vec<Job>, Vec<Answer>) = queued.drain(..).unzip();
@@ -62,6 +65,14 @@ async fn run(writer: Writer, ids: Arc<Ids>, mut queue: mpsc::Receiver<(Job, Answ
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // The one who asked may have gone away; what is recorded stands all the same.
                     let _ = answer.send(Ok(outcome));
+                }
+                if let Ok(count) = u64::try_from(lanes.load(Ordering::Relaxed))
+                    && count >= count_at
+                {
+                    count_at = count.saturating_mul(COUNT_AT_GROWTH);
+                    if let Err(error) = writer.analyze().await {
+                        tracing::warn!(%error, "the log's tables were not counted");
+                    }
                 }
             }
             // What one of them brought must not be a reason to refuse the others (law 5).

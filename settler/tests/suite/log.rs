@@ -153,6 +153,28 @@ async fn what_was_seen_before_a_question_is_no_answer_to_it() {
     }
 }
 
+/// Or every look would write each lane again that sent something since the last one. Any other reason is about the voucher.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_larger_voucher_is_not_worth_it_yet_until_a_look_says_otherwise() {
+    for (_database, store) in empty().await {
+        let mut total = 0;
+        let mut held_after = async |hold| {
+            let id = store.open_vouchers(9).await.unwrap().first().map_or(0, |open| open.id);
+            store.hold(Instrument::Voucher, &[(id, hold)], 0).await.unwrap();
+            total += 1;
+            let larger = checked(1, total, LaneView::default());
+            assert_eq!(store.record(&[larger], 9, 1).await.unwrap(), [Recording::Recorded]);
+            store.open_vouchers(9).await.unwrap()[0].held
+        };
+        assert_eq!(held_after(Hold::NotWorthYet).await, None, "new");
+        assert_eq!(held_after(Hold::NotWorthYet).await, Some(Hold::NotWorthYet));
+        for hold in [Hold::Unfunded, Hold::Settled, Hold::Failed, Hold::BadSignature] {
+            assert_eq!(held_after(hold).await, None, "{hold}");
+        }
+        store.close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn totals_below_what_was_paid_do_not_fill_the_log() {
     for (_database, store) in empty().await {
