@@ -152,10 +152,10 @@ impl Store {
         // total below what its lane has paid.
         sqlx::query(
             "delete from vouchers
-             where state = 'confirmed' and transaction_id is null and asked is null
-               and exists (select 1 from vouchers w where w.id = $1 and w.state = 'confirmed'
-                           and w.payer = vouchers.payer and w.payee = vouchers.payee
-                           and w.cumulative > vouchers.cumulative)",
+             where payer = (select w.payer from vouchers w where w.id = $1)
+               and payee = (select w.payee from vouchers w where w.id = $1)
+               and claimed < (select w.claimed from vouchers w where w.id = $1 and w.state = 'confirmed')
+               and state = 'confirmed' and transaction_id is null and asked is null",
         )
         .bind(id)
         .execute(&mut *transaction)
