@@ -133,7 +133,9 @@ async fn fund(world: &World, purses: &[Purse]) {
     };
     let mut deposits = Vec::new();
     for purse in purses {
-        world.anvil.give_gas(purse.gas_key.address(), 1_000 * COIN).await;
+        for key in &purse.gas_keys {
+            world.anvil.give_gas(key.address(), 1_000 * COIN).await;
+        }
         for lane in &purse.lanes {
             let (own, open) = lane.kind.funds();
             deposits.extend((own > 0).then(|| deposit(&lane.payer, purse.payee(), own)));

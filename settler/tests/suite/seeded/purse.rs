@@ -103,10 +103,10 @@ impl Lane {
     }
 }
 
-/// One operator, its gas key, and those who pay it.
+/// One operator, its gas keys, and those who pay it.
 pub(super) struct Purse {
     pub(super) operator: PrivateKeySigner,
-    pub(super) gas_key: PrivateKeySigner,
+    pub(super) gas_keys: Vec<PrivateKeySigner>,
     pub(super) lanes: Vec<Lane>,
 }
 
@@ -118,9 +118,11 @@ pub(super) struct HandIn {
 }
 
 impl Purse {
-    pub(super) fn new() -> Self {
+    /// With one gas key or two.
+    pub(super) fn new(seed: u64) -> Self {
         let lanes = Kind::ALL.map(Lane::new).into();
-        Self { operator: PrivateKeySigner::random(), gas_key: PrivateKeySigner::random(), lanes }
+        let gas_keys = (0..=seed % 2).map(|_| PrivateKeySigner::random()).collect();
+        Self { operator: PrivateKeySigner::random(), gas_keys, lanes }
     }
 
     pub(super) fn payee(&self) -> Address {

@@ -73,15 +73,17 @@ impl<'g> Run<'g> {
 
     fn configure(&self) {
         let (folder, world) = (&self.folder, &self.ground.world);
-        keystore(folder, &self.purse.gas_key);
+        let keys: Vec<_> = (0..).zip(&self.purse.gas_keys).map(|(index, key)| keystore(folder, index, key)).collect();
         let urls: Vec<_> = self.proxies.iter().map(|proxy| proxy.url.as_str()).collect();
         let text = format!(
-            "deployment = {deployment:?}\nrpc_urls = {urls:?}\ngas_keystore = {key:?}\ngas_password_file = {password:?}\n\
+            "deployment = {deployment:?}\nrpc_urls = {urls:?}\ngas_keystore = {key:?}\n\
+             gas_keystores = {more_keys:?}\ngas_password_file = {password:?}\n\
              database = \"sqlite:{database}\"\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
              payees = [\"{payee}\"]\nnative_coin_price = \"2\"\nrows_per_batch = {rows}\nconfirmations = {confirmations}\n\
              replace_after_blocks = {replace}\npoll_interval = \"30ms\"\nlane_refresh = \"0s\"\n",
             deployment = world.path("deployment.json"),
-            key = folder.join("gas.json"),
+            key = keys[0],
+            more_keys = &keys[1..],
             password = folder.join("password"),
             database = folder.join("settler.db").display(),
             payee = self.purse.payee(),
@@ -198,7 +200,9 @@ impl<'g> Run<'g> {
     }
 }
 
-fn keystore(folder: &Path, key: &PrivateKeySigner) {
+fn keystore(folder: &Path, index: u64, key: &PrivateKeySigner) -> PathBuf {
+    let name = format!("gas-{index}.json");
     std::fs::write(folder.join("password"), PASSWORD).unwrap();
-    PrivateKeySigner::encrypt_keystore(folder, &mut OsRng, key.to_bytes(), PASSWORD, Some("gas.json")).unwrap();
+    PrivateKeySigner::encrypt_keystore(folder, &mut OsRng, key.to_bytes(), PASSWORD, Some(&name)).unwrap();
+    folder.join(name)
 }

@@ -85,7 +85,7 @@ async fn each_voucher_is_paid_exactly_once_whatever_endpoints_and_deaths_do() {
 
 /// Ten runs under one weather.
 async fn on_one_chain(chain: u64) -> Sum {
-    let purses: Vec<Purse> = (0..PER_CHAIN).map(|_| Purse::new()).collect();
+    let purses: Vec<Purse> = (0..PER_CHAIN).map(|run| Purse::new(chain * PER_CHAIN + run)).collect();
     let ground = Ground::prepare(&purses).await;
     let everybody = Barrier::new(purses.len());
     let runs = join_all((chain * PER_CHAIN..).zip(purses).map(|(seed, purse)| one(seed, &ground, purse, &everybody)));

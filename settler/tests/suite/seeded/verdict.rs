@@ -116,7 +116,10 @@ async fn books(run: &Run<'_>, status: &Status, reorganisations: u64) -> Vec<Stri
     if charges > 0 && !run.purse.lanes.iter().any(|lane| lane.kind == Kind::Mandated) {
         blame.push(format!("{charges} charges without a mandate"));
     }
-    let mined = world.anvil.provider.get_transaction_count(run.purse.gas_key.address()).await.unwrap();
+    let mut mined = 0;
+    for key in &run.purse.gas_keys {
+        mined += world.anvil.provider.get_transaction_count(key.address()).await.unwrap();
+    }
     let useful = u64::try_from(on_chain.len()).unwrap();
     // A claim may be overtaken by a larger one of its lane whenever the chain was seen as it was not: by a reorganisation,
     // or by an endpoint that was behind, which a run meets a handful of times.
