@@ -315,9 +315,7 @@ async fn a_backlog_goes_out_in_several_transactions_without_a_nonce_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn waits_for_depth() {
     let world = World::new().await;
-    let mut config = world.config();
-    config.confirmations = 3;
-    let settler = world.settler_with(config).await;
+    let settler = world.settler_with(Config { confirmations: 3, ..only_when_asked(&world) }).await;
     let payer = world.payer("10").await;
     settler.record(world.voucher(&payer, "1")).await;
 
