@@ -60,6 +60,8 @@ struct Subscription {
     page: VecDeque<Waiting>,
     /// Whether the store may hold more than was read.
     is_behind: bool,
+    /// Whether readers of the store see everything that was not handed over: what comes later is.
+    sees_all: bool,
     _place: OwnedSemaphorePermit,
 }
 
@@ -86,6 +88,7 @@ pub(crate) async fn open(node: &Arc<Node>, session: &SessionKey, wish: Wish) -> 
         progress: Progress::new(resume_after, node.config.window_bytes),
         page: VecDeque::new(),
         is_behind: true,
+        sees_all: false,
         _place: place,
     };
     Ok(streaming::answer(events(subscription)))
@@ -216,26 +219,32 @@ impl Subscription {
             match self.line.next(self.progress.cursor()) {
                 Next::Packet(waiting) => return Ok(Some(waiting)),
                 Next::Nothing => return Ok(None),
-                Next::Missed => self.is_behind = true,
+                Next::Missed => (self.is_behind, self.sees_all) = (true, false),
             }
         }
     }
 
     /// The next packets in the store. What was stored last may not be visible yet, but always comes after what is; so only
-    /// a page without any has to be looked at again.
-    async fn read(&self) -> Result<Vec<Waiting>, StoreError> {
+    /// a page without any has to be looked at again. Once is enough: a stream that waited for what had come meanwhile would
+    /// stay behind for as long as more comes.
+    async fn read(&mut self) -> Result<Vec<Waiting>, StoreError> {
         let store = &self.node.store;
         let page = || packets::waiting(store.readers(), self.wallet, self.progress.cursor(), READ_AHEAD);
         let read = async {
-            let is_all = store.is_caught_up();
+            let sees_all = self.sees_all || store.is_caught_up();
             let first = page().await?;
-            if is_all || !first.is_empty() {
-                return Ok(first);
+            if sees_all || !first.is_empty() {
+                return Ok((first, sees_all));
             }
             store.catch_up().await?;
-            page().await
+            Ok((page().await?, true))
         };
-        read.await.inspect_err(|error| tracing::warn!(%error, "stored packets could not be read"))
+        let read = read.await.inspect_err(|error: &StoreError| {
+            tracing::warn!(%error, "stored packets could not be read");
+        });
+        let (page, sees_all) = read?;
+        self.sees_all = sees_all;
+        Ok(page)
     }
 
     fn push(&mut self, waiting: Waiting, events: &mut String) {
