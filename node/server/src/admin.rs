@@ -212,8 +212,9 @@ async fn meters(State(node): State<Arc<Node>>) -> Result<Json<Meters>, StoreErro
     // One transaction, so that the books are of one moment.
     let mut reading = node.store.readers().begin().await?;
     let mut customers = Vec::new();
+    let mut charged = lines::all(&mut reading, Book::Customer).await?;
     for account in customers::accounts(&mut *reading).await? {
-        let lines = lines::load(&mut reading, Book::Customer, account.payer).await?;
+        let lines = charged.remove(&account.payer).unwrap_or_default();
         let total = crate::agent::statement::total(account.base, &lines)?;
         let customers::Account { payer, base, vouchered, reserved, fronted, .. } = account;
         let fronted = Amount::from_base_units(fronted.base_units()).unwrap_or(Amount::MAX);

@@ -1,11 +1,14 @@
 //! Meter lines of every book: running totals per tariff version.
 
+use std::collections::HashMap;
+
 use alloy::primitives::Address;
+use futures_util::TryStreamExt;
 use minus_protocol::{LINES_MAX, Meter, MeterLine, Tariff};
 
 use super::{
     Connection, StoreError,
-    convert::{count, price, version},
+    convert::{address, count, price, version},
 };
 
 /// Whose running totals a line belongs to; the words of the `book` column.
@@ -33,6 +36,7 @@ impl Book {
 }
 
 type Row = (i64, String, String, String, String, String, String);
+type OwnedRow = (Vec<u8>, i64, String, String, String, String, String, String);
 
 /// All lines of one owner, oldest tariff first.
 pub(crate) async fn load(
@@ -49,6 +53,27 @@ pub(crate) async fn load(
     .fetch_all(connection)
     .await?;
     rows.into_iter().map(line).collect()
+}
+
+/// All lines of a book, by owner; of each, oldest tariff first.
+pub(crate) async fn all(
+    connection: &mut Connection,
+    book: Book,
+) -> Result<HashMap<Address, Vec<MeterLine>>, StoreError> {
+    let mut rows = sqlx::query_as::<_, OwnedRow>(
+        "select owner, tariff_version, delivery, relay, storing, delivered, relayed, byte_seconds
+         from lines where book = $1 order by owner, tariff_version",
+    )
+    .bind(book.word())
+    .fetch(connection);
+    let mut lines = HashMap::<_, Vec<_>>::new();
+    while let Some((owner, tariff_version, delivery, relay, storing, delivered, relayed, byte_seconds)) =
+        rows.try_next().await?
+    {
+        let row = (tariff_version, delivery, relay, storing, delivered, relayed, byte_seconds);
+        lines.entry(address(&owner)?).or_default().push(line(row)?);
+    }
+    Ok(lines)
 }
 
 fn line(

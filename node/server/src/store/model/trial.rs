@@ -283,6 +283,8 @@ impl<'a> Trial<'a> {
         assert_eq!(account.stored_bytes, self.model.stored_bytes());
         assert_eq!(account.fronted.0, self.model.fronted);
         assert_eq!(lines::load(&mut reading, Book::Customer, payer).await?, self.model.lines);
+        let charged = lines::all(&mut reading, Book::Customer).await?;
+        assert_eq!(charged.into_values().flatten().collect::<Vec<_>>(), self.model.lines);
         let owed = peers::owed(&mut reading, RELAY.operator).await?.expect("opened");
         assert_eq!(owed.lines, self.model.owed);
         let (inbound, outbound) = peers::counts_at_agent(&mut reading, RELAY.node).await?;
