@@ -1,7 +1,11 @@
 //! Streams as browsers ask for them, and as strangers repeat them: what comes back is sealed, whatever is captured is
 //! charged to nobody, and the newest subscription that the wallet signed wins.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use alloy::signers::local::PrivateKeySigner;
 use minus_bindings::Amount;
@@ -272,4 +276,44 @@ async fn packets_stored_while_a_stream_listens_come_once_and_in_order() {
     senders.join_all().await;
     drop(stream);
     until("it has left", async || agent.metric("minus_streams_open").await == 0.0).await;
+}
+
+/// What comes while a stream catches up is handed over to it: it is behind once, not for as long as more comes, and nothing is
+/// missing or comes twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_catches_up_while_more_keeps_coming() {
+    const BACKLOG: u64 = 10;
+    let world = World::new().await;
+    let agent = world.operator(|_| ()).await;
+    let wallet = customer(&world, &agent, 100 * TOKEN).await;
+    for _ in 0..BACKLOG {
+        send(&world, &wallet, &agent).await;
+    }
+    let acknowledged = AtomicU64::new(BACKLOG);
+    let posting = async {
+        loop {
+            send(&world, &wallet, &agent).await;
+            acknowledged.fetch_add(1, Ordering::Release);
+        }
+    };
+    let listening = async {
+        let mut stream = subscribe(&world, &wallet, &agent, &agent.url(), 0).await;
+        let mut expected = 1;
+        loop {
+            let seq = match stream.next().await {
+                Said::Message { seq, .. } => seq,
+                Said::End => panic!("the stream goes on"),
+                _ => continue, // a statement comes in between, and nobody pays it here
+            };
+            assert_eq!(seq, expected);
+            expected += 1;
+            if seq > 2 * BACKLOG && seq >= acknowledged.load(Ordering::Acquire) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = posting => panic!("it has no end"),
+        caught_up = tokio::time::timeout(Duration::from_secs(60), listening) => caught_up.expect("it catches up"),
+    }
 }
