@@ -1,6 +1,7 @@
-//! Forwarding: packets for another node's wallets, through our relay and through nginx, both before the same agent that does
-//! nothing. Ours may bring that agent several packets in one request, which nginx cannot: how many it brought is shown, and
-//! what it does where the agent takes them one by one. What a relay adds to the time of a request is its time less the time without anything between, at the same pace.
+//! Forwarding: packets for another node's wallets, through our relay and through nginx, both before the same agent that
+//! does nothing. Ours may bring that agent several packets in one request, which nginx cannot: how many it brought is
+//! shown, and what it does where the agent takes them one by one. What a relay adds to the time of a request is its
+//! time less the time without anything between, at the same pace.
 
 use std::path::Path;
 use std::sync::Arc;
